@@ -116,7 +116,8 @@ def keep_mask(key: Key, p: float, count: int, start: int = 0) -> NDArray[np.bool
 
 def uniform(key: Key, count: int, start: int = 0) -> NDArray[np.float64]:
     """Uniform in [0, 1), 32 bits each: float64 [count]."""
-    return random_bits(key, count, start) * 2.0**-32
+    drawn: NDArray[np.float64] = np.multiply(random_bits(key, count, start), 2.0**-32)
+    return drawn
 
 
 def normal(key: Key, count: int, start: int = 0) -> NDArray[np.float64]:
