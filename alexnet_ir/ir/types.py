@@ -1,0 +1,103 @@
+"""What is known of a value before the program runs: element type, shape, and where it lies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+DType = Literal["f32", "i32", "i64", "u8"]
+DTYPES: tuple[str, ...] = get_args(DType)
+ITEM_BYTES: dict[str, int] = {"f32": 4, "i32": 4, "i64": 8, "u8": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """The whole value on every device."""
+
+    def __str__(self) -> str:
+        return "replicated"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A share along `axis` on each device, in their order."""
+
+    axis: int
+
+    def __str__(self) -> str:
+        return f"split({self.axis})"
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A value of the full shape on each device; their sum is the value meant."""
+
+    def __str__(self) -> str:
+        return "partial"
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """The whole value on one device only."""
+
+    device: int
+
+    def __str__(self) -> str:
+        return f"on({self.device})"
+
+
+Placement: TypeAlias = Replicated | Split | Partial | On
+REPLICATED = Replicated()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Element type, logical shape (channels first: [batch, channels, rows, columns] or [batch, units]), placement."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    placement: Placement = REPLICATED
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole logical value."""
+        return self.size * ITEM_BYTES[self.dtype]
+
+    def __str__(self) -> str:
+        where = "" if self.placement == REPLICATED else f" {self.placement}"
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]{where}"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorType:
+    """The type of a value whose rule failed: what depends on it stays silent."""
+
+    def __str__(self) -> str:
+        return "error"
+
+
+ResultType: TypeAlias = TensorType | ErrorType
+
+
+def f32(*shape: int) -> TensorType:
+    """A float tensor of this shape, replicated."""
+    return TensorType("f32", shape)
+
+
+SCALAR = f32()
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """`3 x 224 x 224`, as messages show shapes."""
+    return " x ".join(map(str, shape))
+
+
+def sample_text(type_: TensorType) -> str:
+    """The shape of one sample, without the batch, as messages show it."""
+    return shape_text(type_.shape[1:]) if len(type_.shape) > 1 else shape_text(type_.shape) or "a scalar"

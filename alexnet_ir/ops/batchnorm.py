@@ -1,0 +1,122 @@
+"""Batch normalisation (Ioffe and Szegedy 2015): per channel, over the batch and the positions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alexnet_ir.ir.attributes import FRACTION, POSITIVE, attribute
+from alexnet_ir.ir.graph import Builder, Node, Value
+from alexnet_ir.ir.op import Array, Op, TypeRuleError
+from alexnet_ir.ir.types import TensorType, f32, sample_text
+from alexnet_ir.ops.elementwise import Elementwise
+
+
+def samples(type_: TensorType) -> int:
+    """Over how many values each channel's statistics are."""
+    return math.prod(type_.shape) // type_.shape[1]
+
+
+def axes(array: Array) -> tuple[int, ...]:
+    """All but the channel's."""
+    return (0, *range(2, array.ndim))
+
+
+def per_channel(vector: Array, like: Array) -> Array:
+    """A vector [c] shaped to broadcast over [n, c, ...]."""
+    return vector.reshape((1, -1) + (1,) * (like.ndim - 2))
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """input [n, c, ...], weight [c], bias [c] -> normalised, and the batch's mean and (biased) variance [c]."""
+
+    name: ClassVar[str] = "batchnorm"
+    operands: ClassVar[tuple[str, ...]] = ("input", "weight", "bias")
+    results: ClassVar[tuple[str, ...]] = ("", "mean", "variance")
+    flops_per_element: ClassVar[int] = 8
+    eps: float = attribute(POSITIVE, 1e-5)
+
+    def type_rule(self, input: TensorType, weight: TensorType, bias: TensorType) -> tuple[TensorType, ...]:
+        if samples(input) < 2:
+            raise TypeRuleError(
+                "S018",
+                "`batchnorm` needs two values of each channel in a batch to know their variance",
+                label=f"the input here is {sample_text(input)} at batch {input.shape[0]}",
+                helps=["use a larger batch"],
+            )
+        return f32(*input.shape), f32(input.shape[1]), f32(input.shape[1])
+
+    def reference(self, input: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
+        mean, variance = input.mean(axis=axes(input)), input.var(axis=axes(input))
+        centred = input - per_channel(mean, input)
+        return (
+            per_channel(weight / np.sqrt(variance + self.eps), input) * centred + per_channel(bias, input),
+            mean,
+            variance,
+        )
+
+    def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
+        input, weight, _ = node.operands
+        _, mean, variance = node.results
+        return build.emit_all(BatchNormGrad(self.eps), grads[0], input, weight, mean, variance, name="grad_input")
+
+
+@dataclass(frozen=True)
+class BatchNormGrad(Op):
+    """The gradients of input, weight and bias; the batch's statistics depend on the input too."""
+
+    name: ClassVar[str] = "batchnorm_grad"
+    operands: ClassVar[tuple[str, ...]] = ("grad_output", "input", "weight", "mean", "variance")
+    results: ClassVar[tuple[str, ...]] = ("", "weight", "bias")
+    flops_per_element: ClassVar[int] = 12
+    eps: float = attribute(POSITIVE, 1e-5)
+
+    def type_rule(self, grad_output: TensorType, *others: TensorType) -> tuple[TensorType, ...]:
+        return f32(*grad_output.shape), f32(grad_output.shape[1]), f32(grad_output.shape[1])
+
+    def reference(
+        self, grad_output: Array, input: Array, weight: Array, mean: Array, variance: Array
+    ) -> tuple[Array, ...]:
+        inverse = 1 / np.sqrt(variance + self.eps)
+        unit = (input - per_channel(mean, input)) * per_channel(inverse, input)
+        grad_weight, grad_bias = (grad_output * unit).sum(axis=axes(input)), grad_output.sum(axis=axes(input))
+        count = input.size // input.shape[1]
+        shared = per_channel(grad_bias / count, input) + unit * per_channel(grad_weight / count, input)
+        return per_channel(weight * inverse, input) * (grad_output - shared), grad_weight, grad_bias
+
+
+@dataclass(frozen=True)
+class BatchNormInference(Op):
+    """Normalised by the running statistics."""
+
+    name: ClassVar[str] = "batchnorm_inference"
+    operands: ClassVar[tuple[str, ...]] = ("input", "weight", "bias", "mean", "variance")
+    flops_per_element: ClassVar[int] = 2
+    eps: float = attribute(POSITIVE, 1e-5)
+
+    def type_rule(self, input: TensorType, *others: TensorType) -> TensorType:
+        return f32(*input.shape)
+
+    def reference(self, input: Array, weight: Array, bias: Array, mean: Array, variance: Array) -> Array:
+        factor = weight / np.sqrt(variance + self.eps)
+        return input * per_channel(factor, input) + per_channel(bias - mean * factor, input)
+
+
+@dataclass(frozen=True)
+class RunningAverage(Elementwise):
+    """running [c], batch [c] -> (1 - momentum) running + momentum correction batch."""
+
+    name: ClassVar[str] = "running_average"
+    operands: ClassVar[tuple[str, ...]] = ("running", "batch")
+    momentum: float = attribute(FRACTION, 0.1)
+    correction: float = attribute(POSITIVE, 1.0)
+
+    def type_rule(self, running: TensorType, batch: TensorType) -> TensorType:
+        return f32(*running.shape)
+
+    def reference(self, running: Array, batch: Array) -> Array:
+        return (1 - self.momentum) * running + self.momentum * self.correction * batch
