@@ -1,7 +1,7 @@
 """What the sections of a model file mean, as values: where the data comes from, the recipe, the placement.
 
-Each class that can be called in a section (`sgd(...)`, `epochs(90)`, `random_crop(224)`) is a dataclass whose fields are
-the arguments; docs/language.md says what each does. Nothing here reads data or trains.
+Each class that can be called in a section (`sgd(...)`, `epochs(90)`, `random_crop(224)`) is a dataclass whose fields
+are the arguments; docs/language.md says what each does. Nothing here reads data or trains.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The graph: a whole computation as values and the nodes that make them.
 
-Purely functional: a graph has inputs, outputs and states (a value read, a value that replaces it after the run); no node
-has side effects. Nodes are immutable; passes change the graph by emitting, replacing and erasing.
+Purely functional: a graph has inputs, outputs and states (a value read, a value that replaces it after the run); no
+node has side effects. Nodes are immutable; passes change the graph by emitting, replacing and erasing.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class Graph:
         self.states[name] = replace(self.states[name], update=value)
 
     def emit_all(self, op: Op, *operands: Value, name: str, span: Span | None = None) -> tuple[Value, ...]:
-        """Add a node and return all its results. Types come from the op's rule (TypeRuleError if it fails); a taken name
-        gets a number."""
+        """Add a node and return all its results. Types come from the op's rule (TypeRuleError if it fails); a taken
+        name gets a number."""
         types = op.infer([self.type(v) for v in operands])
         return self._add(op, operands, self._free(name), span, types).results
 

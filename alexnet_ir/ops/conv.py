@@ -88,7 +88,7 @@ class ConvGradInput(ConvAttributes):
 
     name: ClassVar[str] = "conv_grad_input"
     operands: ClassVar[tuple[str, ...]] = ("grad_output", "weight")
-    input_size: Pair = attribute(PAIR)
+    input_size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, grad_output: TensorType, weight: TensorType) -> TensorType:
         return f32(grad_output.shape[0], weight.shape[1] * self.groups, *self.input_size)
@@ -112,7 +112,7 @@ class ConvGradWeight(ConvAttributes):
 
     name: ClassVar[str] = "conv_grad_weight"
     operands: ClassVar[tuple[str, ...]] = ("grad_output", "input")
-    size: Pair = attribute(PAIR)
+    size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, grad_output: TensorType, input: TensorType) -> TensorType:
         return f32(grad_output.shape[1], input.shape[1] // self.groups, *self.size)

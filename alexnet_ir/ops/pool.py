@@ -53,7 +53,7 @@ class PoolGrad(Pool):
     """The gradient of a pooling of maps of `input_size`."""
 
     operands: ClassVar[tuple[str, ...]] = ("grad_output",)
-    input_size: Pair = attribute(PAIR, 1)
+    input_size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
         return f32(*operands[0].shape[:2], *self.input_size)
@@ -89,7 +89,7 @@ class MaxPool(Pool):
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         rows, columns = build.type(node.operands[0]).shape[2:]
-        op = MaxPoolGrad(self.size, self.stride, self.pad, self.round, (rows, columns))
+        op = MaxPoolGrad(self.size, self.stride, self.pad, self.round, input_size=(rows, columns))
         return (build.emit(op, grads[0], node.results[1], name="grad_input"),)
 
 
@@ -121,7 +121,7 @@ class AvgPool(Pool):
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         rows, columns = build.type(node.operands[0]).shape[2:]
-        op = AvgPoolGrad(self.size, self.stride, self.pad, self.round, (rows, columns), self.count_pad)
+        op = AvgPoolGrad(self.size, self.stride, self.pad, self.round, self.count_pad, input_size=(rows, columns))
         return (build.emit(op, grads[0], name="grad_input"),)
 
 
@@ -163,7 +163,7 @@ class L2Pool(Pool):
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         rows, columns = build.type(node.operands[0]).shape[2:]
-        op = L2PoolGrad(self.size, self.stride, self.pad, self.round, (rows, columns))
+        op = L2PoolGrad(self.size, self.stride, self.pad, self.round, input_size=(rows, columns))
         return (build.emit(op, grads[0], node.operands[0], node.results[0], name="grad_input"),)
 
 
