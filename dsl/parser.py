@@ -11,6 +11,8 @@ from lark import Lark, Token, UnexpectedToken
 
 from alexnet_ir.diagnostics import Diagnostics, Source, error
 from alexnet_ir.dsl import syntax
+from alexnet_ir.dsl.brackets import Balancer
+from alexnet_ir.dsl.mistakes import Recogniser, report
 from alexnet_ir.dsl.tokens import scan, span_of
 from alexnet_ir.dsl.trees import Node, Reader, check_depth
 
@@ -30,21 +32,35 @@ def parse_expression(source: Source) -> syntax.Expr:
 def _tree(source: Source, start: Start) -> Node:
     found = Diagnostics()
     tokens = [token for token in scan(source, found) if token.type != "COMMENT"]
-    found.raise_errors()
+    _check_version(tokens, source)
+    balancer = Balancer(source, found)
+    doubtful = [d.span for d in found.all if d.span]
+    balancer.run(tokens)
+    machine = grammar().parse_interactive(start=start)
     try:
-        tree = _build(tokens, start)
-    except UnexpectedToken as stop:
-        raise error("unexpected here", code="P010", span=span_of(source, stop.token)) from None
+        for token in balancer.tokens:
+            tree = machine.feed_token(token)
+    except UnexpectedToken:
+        conf = machine.parser_state.parse_conf
+        recogniser = Recogniser(conf.states, conf.start_state, conf.end_state)
+        report(recogniser, balancer.tokens, doubtful + balancer.doubtful, source, found)
+    found.raise_errors()
     check_depth(tree, source, found)
     found.raise_errors()
     return tree
 
 
-def _build(tokens: list[Token], start: Start) -> Node:
-    machine = grammar().parse_interactive(start=start)
-    for token in tokens:
-        tree = machine.feed_token(token)
-    return tree
+def _check_version(tokens: list[Token], source: Source) -> None:
+    """Another version may be another language, so nothing else is said of its text."""
+    word, number = tokens[0], tokens[min(1, len(tokens) - 1)]
+    if word.type == "ALX" and number.type == "NUMBER" and str(number) != "1":
+        raise error(
+            f"this is version {number} of the language, which this release does not know",
+            code="P008",
+            span=span_of(source, number),
+            label="expected 1",
+            helps=["write `alx 1`, or install a newer release"],
+        )
 
 
 @cache

@@ -41,20 +41,22 @@ _TOKEN = re.compile(
   | (?P<slashes>//[^\n]*)
   | (?P<number>\.?[0-9](?:[eE][+-]?[0-9]|[\w.%])*)
   | (?P<name>[^\W\d]\w*)
-  | (?P<string>"[^"\n]*"?)
+  | (?P<string>"[^"\n]*")
+  | (?P<open>"[^"\n]*?(?=[])},\s]*(?:\#[^\n]*)?$))
   | (?P<quoted>'[^'\n]*')
   | (?P<misspelt>-->|=>|\|>|→|:=|==|;)
   | (?P<mark>->|[-+*/()\[\]{},:=])
   | (?P<other>[^\s\x21-\x7e]+|.)
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.MULTILINE,
 )
 
 
 def span_of(source: Source, place: Token | Meta) -> Span:
     """Where a token or a tree stands."""
     line, column, end_line, end_column = place.line, place.column, place.end_line, place.end_column
-    assert line is not None and column is not None and end_line is not None and end_column is not None
+    assert line is not None and column is not None
+    assert end_line is not None and end_column is not None
     return Span(source, line, column, end_line, end_column)
 
 
@@ -90,22 +92,8 @@ def scan(source: Source, found: Diagnostics) -> Iterator[Token]:
 
 def _type(kind: str, token: Token, source: Source, found: Diagnostics) -> str:
     """The grammar's name for a token, after the report of what is wrong with it; empty for one to be left out."""
-    text, span = str(token), span_of(source, token)
-    if kind in ("name", "other") and not text.isascii():
-        _unexpected(text, span, found)
-    elif kind == "other":
-        _unexpected(text, span, found)
-    elif kind == "number" and number_value(text) is None:
-        _bad_number(text, span, found)
-    elif kind == "string" and (len(text) < 2 or not text.endswith('"')):
-        found.error("P002", "this string is not closed", span, label='no `"` before the end of the line')
-    elif kind == "quoted":
-        mended = '"' + text[1:-1] + '"'
-        found.error("P004", "a string stands in double quotes", span, helps=[f"write {mended}"])
-    elif kind == "slashes":
-        found.error("P004", "a comment starts with `#`", span, helps=["write `#` for `//`"])
-    elif kind == "misspelt":
-        _misspelt(text, span, found)
+    text = str(token)
+    _report(kind, text, span_of(source, token), found)
     match kind:
         case "mark":
             return MARKS[text]
@@ -113,11 +101,29 @@ def _type(kind: str, token: Token, source: Source, found: Diagnostics) -> str:
             return KEYWORDS.get(text, "NAME")
         case "misspelt":
             return MARKS.get(MISSPELT[text], "")
-        case "quoted":
+        case "open" | "quoted":
             return "STRING"
         case "number" | "string" | "comment":
             return kind.upper()
     return ""
+
+
+def _report(kind: str, text: str, span: Span, found: Diagnostics) -> None:
+    match kind:
+        case "other":
+            _unexpected(text, span, found)
+        case "name" if not text.isascii():
+            _unexpected(text, span, found)
+        case "number" if number_value(text) is None:
+            _bad_number(text, span, found)
+        case "open":
+            found.error("P002", "this string is not closed", span, label='no `"` before the end of the line')
+        case "quoted":
+            found.error("P004", "a string stands in double quotes", span, helps=[f'write "{text[1:-1]}"'])
+        case "slashes":
+            found.error("P004", "a comment starts with `#`", span, helps=["write `#` for `//`"])
+        case "misspelt":
+            _misspelt(text, span, found)
 
 
 def _unexpected(text: str, span: Span, found: Diagnostics) -> None:

@@ -142,7 +142,9 @@ def instance_of(*classes: type, expects: str) -> Kind:
 
 def optional(kind: Kind) -> Kind:
     """The same, or `none`."""
-    return Kind(f"{kind.expects}, or none", lambda value: None if value is None else kind.convert(value))
+    return Kind(
+        f"{kind.expects}, or none", lambda value: None if value is None else kind.convert(value), compact=kind.compact
+    )
 
 
 def attribute(kind: Kind, default: Any = dataclasses.MISSING, *, spelled: str = "", kw_only: bool = False) -> Any:
