@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from typing import cast
 
 from lark import Token
 from lark.tree import Meta
@@ -54,10 +55,8 @@ _TOKEN = re.compile(
 
 def span_of(source: Source, place: Token | Meta) -> Span:
     """Where a token or a tree stands."""
-    line, column, end_line, end_column = place.line, place.column, place.end_line, place.end_column
-    assert line is not None and column is not None
-    assert end_line is not None and end_column is not None
-    return Span(source, line, column, end_line, end_column)
+    place_numbers = (place.line, place.column, place.end_line, place.end_column)
+    return Span(source, *cast("tuple[int, int, int, int]", place_numbers))
 
 
 def number_value(text: str) -> int | float | None:
