@@ -40,7 +40,7 @@ def eval_batches(
     """Every image once, in order: images and labels as in training, and how many of them count. The last batch is
     filled up with zeros, so that all have the same shape."""
     for start in range(0, len(split), batch):
-        images = preprocessing.eval_images(split.images[start : start + batch])
+        images = preprocessing.eval_images(split.images[start : start + batch], start)
         labels = split.labels[start : start + batch]
         valid, fill = len(labels), batch - len(labels)
         if fill:

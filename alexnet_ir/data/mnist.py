@@ -27,24 +27,31 @@ FOLDERS = ("", "MNIST/raw/")
 
 def read_mnist(directory: Path, part: Literal["train", "t10k"]) -> Split:
     """The training set or the test set: uint8 [n, 1, 28, 28]."""
-    pixels, _, _ = _read_idx(directory, f"{part}-images-idx3-ubyte", (None, *SHAPE))
-    labels, path, origin = _read_idx(directory, f"{part}-labels-idx1-ubyte", (None,))
-    return origin.split(path, pixels[:, None], labels, len(CLASSES))
+    images = _read_idx(*_find(directory, f"{part}-images-idx3-ubyte"), SHAPE)
+    path, origin = _find(directory, f"{part}-labels-idx1-ubyte")
+    return origin.split(path, images[:, None], _read_idx(path, origin, ()), len(CLASSES))
 
 
-def _read_idx(directory: Path, name: str, shape: tuple[int | None, ...]) -> tuple[NDArray[np.uint8], Path, Origin]:
-    """An idx file of bytes: a magic number (0, 0, 8 for bytes, the number of axes), the axes' lengths as big-endian
-    32-bit numbers, the values. None in `shape` stands for any length."""
-    origin = Origin("MNIST", HOME, ((f"{name}.gz", MD5[f"{name}.gz"]),))
-    names = (name.replace("-idx", ".idx"), name)
-    path = origin.locate(directory, [f + n + end for f, n, end in itertools.product(FOLDERS, names[::-1], ("", ".gz"))])
+def _find(directory: Path, name: str) -> tuple[Path, Origin]:
+    """A file under one of its usual names, and where it is to be had."""
+    archive = f"{name}.gz"
+    origin = Origin("MNIST", HOME, ((archive, MD5[archive]),))
+    stems = (name, name.replace("-idx", ".idx"))
+    return origin.locate(directory, ["".join(p) for p in itertools.product(FOLDERS, stems, ("", ".gz"))]), origin
+
+
+def _read_idx(path: Path, origin: Origin, item: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An idx file of bytes, uint8 [n, *item]: a magic number (0, 0, 8 for bytes, the number of axes), the axes' lengths
+    as big-endian 32-bit numbers, the values."""
     content = origin.read(path)
-    magic = bytes([0, 0, 8, len(shape)])
-    if content[:4] != magic:
-        raise origin.wrong(path, f"an idx file that begins with {magic.hex(' ')}", content[:4].hex(" ") or "nothing")
-    lengths, body = np.frombuffer(content[4 : 4 + 4 * len(shape)], ">u4").tolist(), content[4 + 4 * len(shape) :]
-    if len(lengths) != len(shape) or any(want not in (None, has) for want, has in zip(shape, lengths, strict=True)):
-        raise origin.wrong(path, f"images of {SHAPE[0]} x {SHAPE[1]}", f"{lengths} in its header")
-    if len(body) != math.prod(lengths):
-        raise origin.wrong(path, f"{math.prod(lengths)} bytes after the header, which says {lengths}", f"{len(body)}")
-    return np.frombuffer(body, np.uint8).reshape(lengths), path, origin
+    magic, end = bytes([0, 0, 8, 1 + len(item)]), 4 + 4 * (1 + len(item))
+    if content[:4] != magic or len(content) < end:
+        expected = f"an idx file, {magic.hex(' ')} and {1 + len(item)} lengths of 4 bytes"
+        raise origin.wrong(path, expected, content[:end].hex(" ") or "nothing")
+    count, *found = np.frombuffer(content[4:end], ">u4").tolist()
+    if tuple(found) != item:
+        raise origin.wrong(path, "images of 28 x 28", " x ".join(map(str, found)))
+    size = count * math.prod(item)
+    if len(content) - end != size:
+        raise origin.wrong(path, f"{size} bytes after the header, which says {count}", str(len(content) - end))
+    return np.frombuffer(content, np.uint8, offset=end).reshape(count, *item)

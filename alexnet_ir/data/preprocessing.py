@@ -34,18 +34,23 @@ class Preprocessing:
     @classmethod
     def of(cls, spec: DataSpec, seed: int, training: Split) -> Preprocessing:
         """The section's transforms, with the mean of the training images if one of them subtracts it."""
-        subtracts = any(isinstance(step, SubtractMean) for step in (*spec.train, *spec.eval))
-        mean = training.images.mean(axis=0, dtype=np.float64).astype(np.float32) if subtracts else None
+        needed = _subtract_mean((*spec.train, *spec.eval))
+        mean = training.images.mean(axis=0, dtype=np.float64).astype(np.float32) if needed else None
         return cls(spec.train, spec.eval, seed, mean)
+
+    def __post_init__(self) -> None:
+        if self.mean is None and _subtract_mean((*self.train, *self.eval)):
+            raise error("subtract_mean(...) needs the mean of the training images, and it is missing")
 
     def train_images(self, images: NDArray[Any], samples: ArrayLike, epoch: int) -> Floats:
         """What the net trains on: float32, C-contiguous. `samples` are the images' places in the training set: what is
         random is drawn by (seed, epoch, sample), so that the rest of the batch is of no matter."""
         return self._run(self.train, images, samples, epoch)
 
-    def eval_images(self, images: NDArray[Any]) -> Floats:
-        """What the net is evaluated on: float32, C-contiguous; images are any of the stored size."""
-        return self._run(self.eval, images, np.arange(len(images)), 0)
+    def eval_images(self, images: NDArray[Any], first: int = 0) -> Floats:
+        """What the net is evaluated on: float32, C-contiguous. `first` is the first image's place in its set, which
+        matters where a step is random."""
+        return self._run(self.eval, images, np.arange(first, first + len(images)), 0)
 
     def _run(self, steps: tuple[Transform, ...], images: NDArray[Any], samples: ArrayLike, epoch: int) -> Floats:
         mean = np.zeros(images.shape[1:], np.float32) if self.mean is None else self.mean
@@ -56,6 +61,10 @@ class Preprocessing:
             key = Key(self.seed, Domain.AUGMENT, position, epoch)
             images, mean = _apply(step, images, mean, key, samples)
         return np.ascontiguousarray(images)
+
+
+def _subtract_mean(steps: tuple[Transform, ...]) -> bool:
+    return any(isinstance(step, SubtractMean) for step in steps)
 
 
 def _apply(step: Transform, images: Floats, mean: Floats, key: Key, samples: ArrayLike) -> tuple[Floats, Floats]:

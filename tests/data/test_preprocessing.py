@@ -1,0 +1,152 @@
+"""Transforms against plain computations, and the independence of what is random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from alexnet_ir.dsl.spec import (
+    CenterCrop,
+    DataSpec,
+    Digits,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+    Scale,
+    SubtractMean,
+    Transform,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet_ir.data.dataset import Split
+from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import AlexnetError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 3, 9, 8), np.uint8)
+SPLIT = Split(IMAGES, np.zeros(40, np.int32))
+PLACES = np.arange(40)
+MEAN = IMAGES.astype(np.float64).mean(axis=0)
+
+
+def preprocessing(*train: Transform, seed: int = 0, eval_steps: tuple[Transform, ...] = ()) -> Preprocessing:
+    section = DataSpec("d", Digits(), train, eval_steps, None, Path())
+    return Preprocessing.of(section, seed, SPLIT)
+
+
+def trained(*steps: Transform, epoch: int = 0, seed: int = 0) -> np.ndarray:
+    return preprocessing(*steps, seed=seed).train_images(IMAGES, PLACES, epoch)
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.dtype == np.float32
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_no_steps_give_the_images_as_they_are() -> None:
+    close(trained(), IMAGES)
+    assert preprocessing().mean is None
+
+
+def test_subtract_mean_per_pixel() -> None:
+    close(trained(SubtractMean()), IMAGES - MEAN)
+
+
+def test_subtract_mean_per_channel() -> None:
+    close(trained(SubtractMean("channel")), IMAGES - MEAN.mean(axis=(1, 2), keepdims=True))
+
+
+def test_scale_and_its_order() -> None:
+    close(trained(Scale(1 / 255)), IMAGES / 255)
+    close(trained(Scale(1 / 255), SubtractMean()), (IMAGES - MEAN) / 255)
+    close(trained(SubtractMean(), Scale(1 / 255)), (IMAGES - MEAN) / 255)
+
+
+def test_center_crop_before_or_after_the_mean() -> None:
+    expected = (IMAGES - MEAN)[:, :, 2:7, 1:6]
+    close(trained(SubtractMean(), CenterCrop(5)), expected)
+    close(trained(CenterCrop(5), SubtractMean()), expected)
+
+
+def test_random_crop_after_the_mean_takes_the_matching_part() -> None:
+    crops = trained(SubtractMean(), RandomCrop(4))
+    whole = IMAGES - MEAN
+    found = set()
+    for crop, image in zip(crops, whole, strict=True):
+        places = [
+            (r, c) for r in range(6) for c in range(5) if np.allclose(image[:, r : r + 4, c : c + 4], crop, atol=1e-4)
+        ]
+        assert len(places) == 1
+        found.update(places)
+    assert {row for row, _ in found} == set(range(6))
+    assert {column for _, column in found} == set(range(5))
+
+
+def test_random_crop_before_the_mean_subtracts_its_centre() -> None:
+    close(trained(RandomCrop(4), SubtractMean()), trained(RandomCrop(4)) - MEAN[:, 2:6, 2:6])
+
+
+def test_random_flip_reflects_about_half() -> None:
+    flipped = trained(RandomFlip())
+    mirrored = (flipped == IMAGES[..., ::-1]).all(axis=(1, 2, 3))
+    kept = (flipped == IMAGES).all(axis=(1, 2, 3))
+    assert (mirrored ^ kept).all()
+    assert 8 <= mirrored.sum() <= 32
+
+
+RANDOM = (SubtractMean(), RandomCrop(5), RandomFlip(), RandomFlip())
+
+
+@given(chosen=st.lists(st.integers(0, 39), min_size=1, max_size=20))
+def test_augmentation_does_not_depend_on_the_batch(chosen: list[int]) -> None:
+    pipeline = preprocessing(*RANDOM)
+    whole = pipeline.train_images(IMAGES, PLACES, epoch=3)
+    np.testing.assert_array_equal(pipeline.train_images(IMAGES[chosen], chosen, epoch=3), whole[chosen])
+
+
+def test_augmentation_depends_on_seed_epoch_and_step() -> None:
+    runs = [trained(*RANDOM, epoch=0), trained(*RANDOM, epoch=1), trained(*RANDOM, seed=1)]
+    assert not any(np.array_equal(a, b) for a, b in [(runs[0], runs[1]), (runs[0], runs[2]), (runs[1], runs[2])])
+    assert not np.array_equal(trained(RandomFlip(), RandomFlip()), IMAGES)
+
+
+def test_stored_images_are_left_alone() -> None:
+    images = IMAGES.astype(np.float32)
+    preprocessing(SubtractMean(), Scale(2), RandomFlip()).train_images(images, PLACES, 0)
+    np.testing.assert_array_equal(images, IMAGES)
+
+
+def test_evaluation_can_be_made_again_from_the_mean() -> None:
+    steps = (SubtractMean(), CenterCrop(5))
+    first = preprocessing(eval_steps=steps)
+    again = Preprocessing((), steps, seed=9, mean=first.mean)
+    np.testing.assert_array_equal(again.eval_images(IMAGES), first.eval_images(IMAGES))
+    close(again.eval_images(IMAGES[:1]), (IMAGES - MEAN)[:1, :, 2:7, 1:6])
+
+
+def test_evaluation_does_not_depend_on_the_batch() -> None:
+    pipeline = preprocessing(eval_steps=(RandomCrop(5),))
+    np.testing.assert_array_equal(pipeline.eval_images(IMAGES[7:9], 7), pipeline.eval_images(IMAGES)[7:9])
+
+
+@pytest.mark.parametrize(
+    ("steps", "mean", "expected"),
+    [
+        ((CenterCrop(9),), None, "a crop of 9 is larger than the image, 3 x 9 x 8"),
+        ((RandomCrop(10),), None, "a crop of 10 is larger than the image, 3 x 9 x 8"),
+        ((Resize(10),), None, "resize(...) is accepted by check, but nothing runs it yet"),
+        ((SubtractMean(),), None, "needs the mean of the training images"),
+        (
+            (SubtractMean(),),
+            np.zeros((1, 9, 8), np.float32),
+            "is 1 x 9 x 8, but the images are 3 x 9 x 8",
+        ),
+    ],
+)
+def test_refusals(steps: tuple[Transform, ...], mean: Any, expected: str) -> None:
+    with pytest.raises(AlexnetError) as caught:
+        Preprocessing(steps, (), 0, mean).train_images(IMAGES, PLACES, 0)
+    assert expected in str(caught.value)
