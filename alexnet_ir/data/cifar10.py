@@ -42,7 +42,8 @@ def _read_batch(directory: Path, number: int) -> Split:
     names = [f"{name}.bin", name, *(f"{folder}/{name}{end}" for folder, end in folders.items())]
     path = ORIGIN.locate(directory, names)
     content = ORIGIN.read(path)
-    labels, pixels = _from_binary(path, content) if path.suffix == ".bin" else _from_pickle(path, content)
+    read = _from_binary if path.suffix == ".bin" else _from_pickle
+    labels, pixels = read(path, content)
     return ORIGIN.split(path, pixels.reshape(-1, *SHAPE), labels, len(CLASSES))
 
 
@@ -54,14 +55,13 @@ def _from_binary(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArray
     return records[:, 0], records[:, 1:]
 
 
-def _from_pickle(path: Path, content: bytes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _from_pickle(path: Path, content: bytes) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """A dictionary with `data`, uint8 [n, 3072], and `labels`, a list."""
     expected = "a pickled dictionary with `data` (bytes, n x 3072) and `labels` (numbers from 0 to 9)"
     try:
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
-        labels = np.array([int(label) for label in batch["labels"]], np.uint8)
-        return labels, batch["data"].pixels()
+        return np.array(batch["labels"], np.int64), batch["data"].pixels()
     except Exception as problem:  # damaged pickles raise anything at all
         raise ORIGIN.wrong(path, expected, f"a file that does not read as that ({problem!r})") from None
 

@@ -4,10 +4,12 @@ message names the file, what was expected, what was found, and where the set is 
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +36,11 @@ class Origin:
 
     def locate(self, directory: Path, names: Sequence[str]) -> Path:
         """The first of `names` that exists below `directory`."""
-        if not directory.is_dir():
-            found = "a file" if directory.exists() else "nothing"
+        if not os.path.isdir(directory):  # unlike Path's, these return False where access is denied
+            found = "a file" if os.path.exists(directory) else "nothing"
             raise self.wrong(directory, f"the folder with {self.title} (--data DIR names another one)", found)
         for name in names:
-            if (directory / name).exists():
+            if os.path.exists(directory / name):
                 return directory / name
         raise self.wrong(directory / names[0], f"a file of {self.title}", "nothing, here or under another usual name")
 
@@ -51,11 +53,12 @@ class Origin:
             reason = getattr(problem, "strerror", None) or problem
             raise self.wrong(path, "a readable file", f"a damaged one ({reason})") from None
 
-    def split(self, path: Path, images: NDArray[np.uint8], labels: NDArray[np.uint8], classes: int) -> Split:
+    def split(self, path: Path, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]], classes: int) -> Split:
         """Images and the labels found in `path`, once the labels are known to fit."""
-        if len(labels) != len(images) or not len(labels):
-            raise self.wrong(path, "one label for each image", f"{len(images)} images and {len(labels)} labels")
-        if labels.max() >= classes:
-            place = int(np.argmax(labels >= classes))
+        if labels.shape != images.shape[:1] or not len(labels):
+            raise self.wrong(path, "one label for each image", f"{len(images)} images and {labels.size} labels")
+        outside = (labels < 0) | (labels >= classes)
+        if outside.any():
+            place = int(np.argmax(outside))
             raise self.wrong(path, f"labels from 0 to {classes - 1}", f"{labels[place]} at image {place}")
         return Split(images, labels.astype(np.int32))

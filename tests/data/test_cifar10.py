@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alexnet_ir.data.cifar10 import read_cifar10
 from alexnet_ir.diagnostics import AlexnetError
@@ -103,7 +106,7 @@ def test_label_out_of_range(tmp_path: Path) -> None:
         pickled(data=np.array([{}], object)),
         pickled(labels=[1, 2, 3]),
         pickled(labels=[1, 2, 3, -1]),
-        pickled(labels=[1, 2, 3, 256]),
+        pickled(labels=[1, 2, 3, 2**70]),
         pickled(labels=["a"] * 4),
     ],
 )
@@ -135,3 +138,15 @@ def test_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
 def test_every_other_name_is_refused(tmp_path: Path, name: str) -> None:
     put(tmp_path / "data_batch_1", b"\x80\x02c" + name.encode() + b"\n.")
     assert "has no place in a data set" in message(tmp_path)
+
+
+@given(place=st.integers(0, 12_900), change=st.binary(max_size=9), width=st.integers(0, 9))
+def test_any_damage_is_the_users_to_read(
+    tmp_path_factory: pytest.TempPathFactory, place: int, change: bytes, width: int
+) -> None:
+    content = bytearray(pickled())
+    place = place if place < 200 else len(content) - place % 200  # the structure is at both ends, pixels in between
+    content[place : place + width] = change
+    path = put(tmp_path_factory.getbasetemp() / "damaged" / "data_batch_1", bytes(content))
+    with contextlib.suppress(AlexnetError):
+        read_cifar10(path.parent, (1,))
