@@ -45,7 +45,7 @@ class Balancer:
             self._indent.setdefault(token.line, token.column or 1)
             if token.type == END or starts_item(tokens, i):
                 self._close_above(0, token)
-            elif token.type == "RETURN":
+            elif token.type == "RETURN" and first_on_line(tokens, i):
                 self._close_above(self._innermost("LBRACE"), token)
             if token.type in PAIRS.values():
                 self._close(token)

@@ -17,8 +17,9 @@ from alexnet_ir.dsl.tokens import END, KEYWORDS, MARKS, RESERVED, span_of
 
 Table: TypeAlias = Mapping[int, Mapping[str, tuple[Any, Any]]]
 
-_TEXT = {kind: f"`{text}`" for text, kind in (MARKS | KEYWORDS).items()}
-_TEXT |= {"NAME": "a name", "NUMBER": "a number", "STRING": "a string", END: "the end of the file"}
+_TEXT = {"NAME": "a name", "NUMBER": "a number", "STRING": "a string"}
+_TEXT |= {kind: f"`{text}`" for text, kind in (KEYWORDS | MARKS).items()}
+_TEXT[END] = "the end of the text"
 _OPERATORS = {"ARROW", "PLUS", "MINUS", "STAR", "SLASH"}
 _EXPRESSION = {"NAME", "NUMBER", "STRING", "LPAR", "LSQB", "MINUS", "IF"}
 
@@ -72,10 +73,15 @@ class Recogniser:
         self.stack = before
         return frozenset(kinds)
 
-    def fall_back(self, kind: str) -> bool:
-        """Take a token of this kind by leaving as few unfinished constructs as possible."""
+    def fall_back(self, kind: str, ends: tuple[str, ...]) -> bool:
+        """Leave as few unfinished constructs as possible to be where this kind and one of `ends` can follow."""
         before = self.stack
-        return any(self.advance(kind, before[:depth]) for depth in range(len(before), 0, -1))
+        for depth in range(len(before), 0, -1):
+            place = before[:depth]
+            if any(self.advance(end, place) for end in ends) and self.advance(kind, place):
+                return True
+        self.stack = before
+        return False
 
 
 def report(machine: Recogniser, tokens: list[Token], doubtful: list[Span], source: Source, found: Diagnostics) -> None:
@@ -102,20 +108,24 @@ def _go_on(machine: Recogniser, stop: Stop, code: str, depths: list[int]) -> int
         machine.advance("ALX")
         machine.advance("NUMBER")
         return i + 2 if stop.at(1).type == "NUMBER" else i
-    if code == "P016":
-        i = next(j for j in range(i, len(tokens)) if tokens[j].type == "RBRACE") + 1
+    if code in ("P016", "P021"):
+        i = next(j for j in range(i, len(tokens)) if tokens[j].type == "RBRACE") + (code == "P016")
     for j in range(i, len(tokens)):
-        if _begins_something(tokens, j, depths) and machine.fall_back(tokens[j].type):
+        ends = _where(tokens, j, depths)
+        if ends and machine.fall_back(tokens[j].type, ends):
             return j + 1
     return len(tokens)
 
 
-def _begins_something(tokens: list[Token], i: int, depths: list[int]) -> bool:
+def _where(tokens: list[Token], i: int, depths: list[int]) -> tuple[str, ...]:
+    """If something new begins at token `i`: what could stand there too, so that the place for it is known."""
     token = tokens[i]
-    if token.type in ("RETURN", "RBRACE") or starts_item(tokens, i):
-        return True
+    if token.type == "RBRACE" or (token.type == "RETURN" and first_on_line(tokens, i)):
+        return (token.type,)
+    if starts_item(tokens, i):
+        return (END,)
     statement = token.type in NAMES and first_on_line(tokens, i) and depths[i] == 0
-    return statement and tokens[i + 1].type in ("EQUAL", "COLON")
+    return ("RETURN", "RBRACE") if statement and tokens[i + 1].type in ("EQUAL", "COLON") else ()
 
 
 def _depths(tokens: list[Token]) -> list[int]:
@@ -180,16 +190,20 @@ def _return(stop: Stop) -> Diagnostic | None:
     if stop.kind in NAMES and "RBRACE" in stop.expected and "COMMA" in stop.expected:
         if stop.at(1).type in ("EQUAL", "COMMA"):
             return stop.error("P021", "nothing follows `return`", 0, "", "`return` is the last statement of a body")
-        return _arrow(stop, 0)
+        name = stop.at(0)
+        return stop.error("P020", f"`->` is missing before `{name}`", 0, "", f"to go on with the chain: `-> {name}`")
     return None
 
 
 def _reserved(stop: Stop) -> Diagnostic | None:
     if stop.kind.lower() not in RESERVED or "NAME" not in stop.expected or "NUMBER" in stop.expected:
         return None
+    if stop.at(-1).type == "ARROW" and stop.at(1).type != "COLON":
+        return None
     word = stop.at(0)
     message = f"expected {_list(stop.expected)}, found the reserved word `{word}`"
-    return stop.error("P015", message, 0, "", f"another name will do: `{word}_`; only {_words(RESERVED)} are reserved")
+    help_ = f"choose another, such as `{word}_`; only `if`, `then`, `else` and `return` are reserved"
+    return stop.error("P015", message, 0, "", help_)
 
 
 def _defaults(stop: Stop) -> Diagnostic | None:
@@ -215,31 +229,30 @@ def _colon(stop: Stop) -> Diagnostic | None:
     if stop.kind == "EQUAL" and "COLON" in stop.expected:
         what = "rule of `defaults`" if "COMMA" in stop.expected else "field"
         return stop.error("P019", f"the name of a {what} is followed by `:`", 0, "", f"write `{name}: ...`")
-    if stop.kind != "COLON" or "EQUAL" not in stop.expected:
-        return None
-    if "RPAR" in stop.expected:
+    if stop.kind == "COLON" and {"EQUAL", "RPAR"} <= stop.expected:
         return stop.error("P019", "an argument is given with `=`", 0, "", f"write `{name} = ...`")
-    helps = (f"to go on with the chain above: `-> {name}: ...`", f"to name a value: `{name} = ...`")
-    return stop.error("P020", f"`->` is missing before `{name}`, or `=` after it", -1, "", *helps)
+    return None
 
 
 def _statement(stop: Stop) -> Diagnostic | None:
-    return _arrow(stop, -1) if stop.expected == {"EQUAL", "COMMA"} else None
-
-
-def _arrow(stop: Stop, offset: int) -> Diagnostic:
-    name = stop.at(offset)
-    helps = (f"to go on with the chain: `-> {name}`", f"to name a value: `{name} = ...`")
-    return stop.error("P020", f"`->` is missing before `{name}`, or `=` after it", offset, "", *helps)
+    if stop.expected != {"EQUAL", "COMMA"}:
+        return None
+    name, helps = stop.at(-1), []
+    if stop.at(-2).type != "LBRACE":
+        helps.append(f"to go on with the chain: `-> {name}`")
+    helps.append(f"to name a value: `{name} = ...`")
+    if stop.kind == "ARROW":
+        helps.append(f"to end the body with it: `return {name} -> ...`")
+    return stop.error("P020", f"`{name}` begins a statement, but no `=` follows", -1, "", *helps)
 
 
 _EXPLANATIONS: tuple[Callable[[Stop], Diagnostic | None], ...] = (
     _version,
     _comma,
+    _reserved,
     _stage,
     _label,
     _return,
-    _reserved,
     _defaults,
     _else,
     _colon,

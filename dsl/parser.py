@@ -32,7 +32,8 @@ def parse_expression(source: Source) -> syntax.Expr:
 def _tree(source: Source, start: Start) -> Node:
     found = Diagnostics()
     tokens = [token for token in scan(source, found) if token.type != "COMMENT"]
-    _check_version(tokens, source)
+    if start == "start":
+        _check_version(tokens, source)
     balancer = Balancer(source, found)
     doubtful = [d.span for d in found.all if d.span]
     balancer.run(tokens)

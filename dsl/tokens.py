@@ -40,7 +40,7 @@ _TOKEN = re.compile(
     (?P<space>[\s\ufeff]+)
   | (?P<comment>\#[^\n]*)
   | (?P<slashes>//[^\n]*)
-  | (?P<number>\.?[0-9](?:[eE][+-]?[0-9]|[\w.%])*)
+  | (?P<number>\.?[0-9](?:[eE][+-](?!>)|[\w.%])*)
   | (?P<name>[^\W\d]\w*)
   | (?P<string>"[^"\n]*")
   | (?P<open>"[^"\n]*?(?=[])},\s]*(?:\#[^\n]*)?$))
