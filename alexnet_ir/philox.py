@@ -124,8 +124,11 @@ def normal(key: Key, count: int, start: int = 0) -> NDArray[np.float64]:
     """Standard normal by Box and Muller: float64 [count]. Elements 2j and 2j + 1 come from the same two elements of
     the row."""
     first = start - start % 2
-    pairs = random_bits(key, (start + count - first + 1) // 2 * 2, first).reshape(-1, 2)
-    radius = np.sqrt(-2.0 * np.log((pairs[:, 0] + 1.0) * 2.0**-32))
-    angle = pairs[:, 1] * (2.0 * np.pi * 2.0**-32)
-    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return both.reshape(-1)[start - first :][:count]
+    out = np.empty(((start + count - first + 1) // 2, 2))
+    for low in range(0, len(out), 4 * _CHUNK):
+        part = out[low : low + 4 * _CHUNK]
+        bits = random_bits(key, part.size, first + 2 * low).reshape(-1, 2)
+        radius = np.sqrt(-2.0 * np.log((bits[:, 0] + 1.0) * 2.0**-32))
+        angle = bits[:, 1] * (2.0 * np.pi * 2.0**-32)
+        part[:, 0], part[:, 1] = radius * np.cos(angle), radius * np.sin(angle)
+    return out.reshape(-1)[start - first :][:count]
