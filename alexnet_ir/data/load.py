@@ -38,13 +38,12 @@ def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) 
     if refusals:
         raise AlexnetError(Diagnostic("", refusal, spec.span) for refusal in refusals)
     parts = _parts(spec, image, seed, data_dir)
-    if spec.holdout is None and parts.eval is None:
-        message = f"{spec.source.name}(...) has no evaluation set of its own"
-        raise error(message, span=spec.span, helps=("set some of it aside: holdout: 20%",))
-    train = parts.train()
     if spec.holdout is None:
-        assert parts.eval is not None
-        return Dataset(train, parts.eval(), parts.classes)
+        if parts.eval is None:
+            message = f"{spec.source.name}(...) has no evaluation set of its own"
+            raise error(message, span=spec.span, helps=("set some of it aside: holdout: 20%",))
+        return Dataset(parts.train(), parts.eval(), parts.classes)
+    train = parts.train()
     held = holdout_mask(train.labels, spec.holdout, seed)
     if held.all() or not held.any():
         message = f"holdout: {spec.holdout:.2%} of {len(held)} images, by class, leaves one of the two sets empty"
