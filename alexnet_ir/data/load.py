@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, PcaLight, Resize, Synthetic, TenCrop
-
 from alexnet_ir.data import cifar10, mnist
 from alexnet_ir.data.dataset import Dataset, Split, holdout_mask
 from alexnet_ir.data.generated import make_synthetic, read_digits
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic, error
+from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, PcaLight, Resize, Synthetic, TenCrop
 
 Shape = tuple[int, int, int]
 NOT_YET = (Folder, Resize, PcaLight, TenCrop)

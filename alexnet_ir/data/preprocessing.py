@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from alexnet_ir.dsl.spec import CenterCrop, DataSpec, RandomCrop, RandomFlip, Scale, SubtractMean, Transform
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet_ir.data.dataset import Split
 from alexnet_ir.diagnostics import error
+from alexnet_ir.dsl.spec import CenterCrop, DataSpec, RandomCrop, RandomFlip, Scale, SubtractMean, Transform
 from alexnet_ir.philox import Domain, Key, random_blocks
 
 Floats = NDArray[np.float32]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alexnet_ir.dsl.spec import RandomCrop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from alexnet_ir.data.batches import epoch_order, eval_batches, train_batches
 from alexnet_ir.data.dataset import Split
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import AlexnetError
+from alexnet_ir.dsl.spec import RandomCrop
 
 PLAIN = Preprocessing((), (), seed=5, mean=None)
 

@@ -8,6 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from alexnet_ir.data.dataset import holdout_mask
+from alexnet_ir.data.load import load, unsupported
+from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.dsl.spec import (
     CenterCrop,
     Cifar10,
@@ -21,13 +28,6 @@ from alexnet_ir.dsl.spec import (
     Synthetic,
     TenCrop,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-
-from alexnet_ir.data.dataset import holdout_mask
-from alexnet_ir.data.load import load, unsupported
-from alexnet_ir.diagnostics import AlexnetError
 
 LABELS = arrays(np.int32, st.integers(1, 300), elements=st.integers(0, 6))
 

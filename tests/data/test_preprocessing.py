@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alexnet_ir.data.dataset import Split
+from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.dsl.spec import (
     CenterCrop,
     DataSpec,
@@ -18,12 +24,6 @@ from alexnet_ir.dsl.spec import (
     SubtractMean,
     Transform,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from alexnet_ir.data.dataset import Split
-from alexnet_ir.data.preprocessing import Preprocessing
-from alexnet_ir.diagnostics import AlexnetError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 3, 9, 8), np.uint8)
 SPLIT = Split(IMAGES, np.zeros(40, np.int32))
