@@ -24,8 +24,8 @@ def _indent(text: str) -> str:
 SYNTAX = {
     "P001": _explain(
         "unexpected character",
-        "The language is written in ASCII: names are made of the letters a to z and A to Z, digits and `_`, and do not\n"
-        "start with a digit. Anything may stand in strings and comments.",
+        "The language is written in ASCII: names are made of the letters a to z and A to Z, digits and `_`, and do\n"
+        "not start with a digit. Anything may stand in strings and comments.",
         "größe = input(3, 32, 32)",
         "size = input(3, 32, 32)   # die Größe",
     ),
@@ -37,8 +37,8 @@ SYNTAX = {
     ),
     "P003": _explain(
         "malformed number",
-        "Numbers are written 10, 450_000, 0.5, .5, 1e-4 and 50%; they have no units, and whole numbers are less than 2\n"
-        "to the power of 63.",
+        "Numbers are written 10, 450_000, 0.5, .5, 1e-4 and 50%; they have no units, and whole numbers are less than\n"
+        "2 to the power of 63.",
         "input(3, 224px, 224.)",
         "input(3, 224, 224)",
     ),
@@ -88,8 +88,8 @@ SYNTAX = {
     ),
     "P011": _explain(
         "comma between fields or statements",
-        "Commas separate arguments and elements of lists. Fields of a section, rules of `defaults` and statements just\n"
-        "follow each other.",
+        "Commas separate arguments and elements of lists. Fields of a section, rules of `defaults` and statements\n"
+        "just follow each other.",
         "train paper {\n  net: AlexNet,\n  batch: 128\n}",
         "train paper {\n  net: AlexNet\n  batch: 128\n}",
     ),
