@@ -80,12 +80,20 @@ class MaxPool(Pool):
     def reference(self, input: Array) -> tuple[Array, ...]:
         over = self.windows(input.shape[-2:])
         best = np.full((*input.shape[:2], *over.output), -np.inf, input.dtype)
-        argmax = np.zeros(best.shape, np.uint8 if math.prod(self.size) <= 256 else np.int32)
+        argmax = np.empty(best.shape, np.uint8 if math.prod(self.size) <= 256 else np.int32)
+        argmax[...] = self.first_cells(over)
         for i, j, tap in over.taps(over.padded(input, -np.inf)):
             better = ~(tap <= best) & ~np.isnan(best)
             np.copyto(best, tap, where=better)
             argmax[better] = i * self.size[1] + j
         return best, argmax
+
+    def first_cells(self, over: Windows) -> Array:
+        """For each window, its first cell inside the map: what wins where all are -inf, as the padding is."""
+        rows, columns = (
+            np.maximum(0, over.pad[axis][0] - over.stride[axis] * np.arange(over.output[axis])) for axis in range(2)
+        )
+        return np.asarray(rows[:, None] * self.size[1] + columns)
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         rows, columns = build.type(node.operands[0]).shape[2:]
