@@ -209,18 +209,20 @@ class _Page:
         for i, _ in line.columns:
             if self.inline.pop(i, None):
                 return True
-        places = [
-            (self.depths[i], column, i)
-            for i, column in line.columns[1:]
-            if self.tokens[i].type == "ARROW"
-            or (self.tokens[i - 1].type == "COMMA" and self.tokens[i].type not in _CLOSERS)
-        ]
+        places = [(self._tightness(i), end, i) for i, end in line.columns[1:] if self._tightness(i)]
         if not places:
             return False
-        outermost = [(end, i) for depth, end, i in places if depth == min(places)[0]]
-        fitting = [i for end, i in outermost if end <= WIDTH]
-        self.broken.add(fitting[-1] if fitting else outermost[0][1])
+        loosest = [(end, i) for tightness, end, i in places if tightness == min(places)[0]]
+        fitting = [i for end, i in loosest if end <= WIDTH]
+        self.broken.add(fitting[-1] if fitting else loosest[0][1])
         return True
+
+    def _tightness(self, i: int) -> int:
+        """How tightly what stands around token `i` belongs together: brackets, then arrows, then commas; 0 for others,
+        before which no line ends for its length."""
+        if self.tokens[i - 1].type == "COMMA" and self.tokens[i].type not in _CLOSERS:
+            return 2 * self.depths[i] + 1
+        return 2 * self.depths[i] + 2 if self.tokens[i].type == "ARROW" else 0
 
 
 def _align_comments(lines: list[_Line]) -> None:
