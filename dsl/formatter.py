@@ -14,7 +14,7 @@ from lark import Token
 from alexnet_ir.diagnostics import Diagnostics, Source
 from alexnet_ir.dsl.brackets import NAMES, PAIRS
 from alexnet_ir.dsl.parser import parse
-from alexnet_ir.dsl.syntax import Definition, File
+from alexnet_ir.dsl.syntax import Definition, Field, File, Let, Rule, Section
 from alexnet_ir.dsl.tokens import END, scan
 
 WIDTH = 100
@@ -34,10 +34,12 @@ def format_source(source: Source) -> str:
 
 def _statement_starts(file: File) -> Iterator[tuple[int, int]]:
     """Line and column of every item, statement, field and rule but `defaults` and `return`, which show themselves."""
-    for item in (*file.definitions, *file.sections):
-        yield item.span.line, item.span.column
-        inner = (*item.body.defaults, *item.body.lets) if isinstance(item, Definition) else item.fields
-        yield from ((part.span.line, part.span.column) for part in inner)
+    parts: list[Definition | Section | Rule | Let | Field] = [*file.definitions, *file.sections]
+    for definition in file.definitions:
+        parts += [*definition.body.defaults, *definition.body.lets]
+    for section in file.sections:
+        parts += section.fields
+    return ((part.span.line, part.span.column) for part in parts)
 
 
 @dataclass
@@ -55,6 +57,9 @@ class _Line:
     def width(self) -> int:
         return self.indent + len(self.text)
 
+    def whole(self) -> str:
+        return (" " * self.indent + self.text + self.comment).rstrip()
+
 
 @dataclass
 class _Frame:
@@ -66,10 +71,12 @@ class _Frame:
 
 
 class _Page:
+    """The tokens of a file, and where lines end between them; tokens are spoken of by their index."""
+
     def __init__(self, tokens: list[Token], starts: set[tuple[int | None, int | None]]) -> None:
         self.tokens = tokens
         self.starts = [self._is_start(i, starts) for i in range(len(tokens))]
-        self.depths, self._listed, self.inline = self._brackets()
+        self.around, self.depths, self.inline = self._brackets()
         self.broken: set[int] = set()  # tokens that begin a line because theirs was too long
 
     def text(self) -> str:
@@ -77,9 +84,7 @@ class _Page:
         while self._shorten(lines):
             lines = self._lines()
         _align_comments(lines)
-        return "".join(
-            "\n" * line.blank_before + (" " * line.indent + line.text + line.comment).rstrip() + "\n" for line in lines
-        )
+        return "".join("\n" * line.blank_before + line.whole() + "\n" for line in lines)
 
     def _is_start(self, i: int, starts: set[tuple[int | None, int | None]]) -> bool:
         token = self.tokens[i]
@@ -87,20 +92,22 @@ class _Page:
             return True
         return token.type == "RETURN" or (token.line, token.column) in starts
 
-    def _brackets(self) -> tuple[list[int], list[bool], dict[int, int]]:
-        """Of each token: how many brackets enclose it, whether the innermost is `(` or `[`; and of each `{` that
-        closes on its own line: its `}`."""
-        depths, listed, inline, opened = [], [], {}, []
+    def _brackets(self) -> tuple[list[int | None], list[int], set[int]]:
+        """The innermost bracket around each token, their number, and the `{` that close on their own line."""
+        around: list[int | None] = []
+        depths: list[int] = []
+        inline: set[int] = set()
+        opened: list[int] = []
         for i, token in enumerate(self.tokens):
-            if token.type in _CLOSERS:
-                opener = opened.pop()
-                if token.type == "RBRACE" and token.line == self.tokens[opener].line:
-                    inline[opener] = i
+            around.append(opened[-1] if opened else None)
             depths.append(len(opened))
-            listed.append(bool(opened) and self.tokens[opened[-1]].type != "LBRACE")
             if token.type in PAIRS:
                 opened.append(i)
-        return depths, listed, inline
+            elif token.type in _CLOSERS:
+                opener = opened.pop()
+                if token.type == "RBRACE" and token.line == self.tokens[opener].line:
+                    inline.add(opener)
+        return around, depths, inline
 
     def _breaks(self, i: int) -> int:
         """How many line ends stand before token `i`."""
@@ -118,8 +125,7 @@ class _Page:
         if self.depths[i] == 0 and self.starts[i]:
             return _ITEM if self._ended_item(i) else max(1, authored)
         if self.starts[i] or token.type == "RBRACE":
-            inline = any(opener < i <= closer for opener, closer in self.inline.items())
-            return int(needed) if inline else max(1, authored)
+            return int(needed) if self.around[i] in self.inline else max(1, authored)
         return max(needed, authored if self._may_break(i) else 0)
 
     def _line_ends(self, i: int) -> int:
@@ -177,7 +183,8 @@ class _Page:
         if self.starts[i]:
             return True
         before = next((self.tokens[j].type for j in range(i - 1, -1, -1) if self.tokens[j].type != "COMMENT"), "")
-        return before in PAIRS or (before == "COMMA" and self._listed[i])
+        bracket = self.around[i]
+        return before in PAIRS or (before == "COMMA" and bracket is not None and self.tokens[bracket].type != "LBRACE")
 
     def _space(self, i: int) -> bool:
         """Whether a space stands between token `i` and the one before it on its line."""
@@ -207,12 +214,14 @@ class _Page:
 
     def _shorten_line(self, line: _Line) -> bool:
         for i, _ in line.columns:
-            if self.inline.pop(i, None):
+            if i in self.inline:
+                self.inline.remove(i)
                 return True
         places = [(self._tightness(i), end, i) for i, end in line.columns[1:] if self._tightness(i)]
         if not places:
             return False
-        loosest = [(end, i) for tightness, end, i in places if tightness == min(places)[0]]
+        least = min(places)[0]
+        loosest = [(end, i) for tightness, end, i in places if tightness == least]
         fitting = [i for end, i in loosest if end <= WIDTH]
         self.broken.add(fitting[-1] if fitting else loosest[0][1])
         return True

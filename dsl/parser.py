@@ -39,13 +39,13 @@ def _tree(source: Source, start: Start) -> Node:
     balancer.run(tokens)
     machine = grammar().parse_interactive(start=start)
     try:
-        for token in balancer.tokens:
-            tree = machine.feed_token(token)
+        results = [machine.feed_token(token) for token in balancer.tokens]
     except UnexpectedToken:
         conf = machine.parser_state.parse_conf
         recogniser = Recogniser(conf.states, conf.start_state, conf.end_state)
         report(recogniser, balancer.tokens, doubtful + balancer.doubtful, source, found)
     found.raise_errors()
+    tree: Node = results[-1]  # what END completes
     check_depth(tree, source, found)
     found.raise_errors()
     return tree

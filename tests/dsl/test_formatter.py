@@ -16,7 +16,7 @@ from alexnet_ir.dsl.tokens import scan
 
 HERE = Path(__file__).parent
 PROGRAMS = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("programs/*.alx"))]
-PIECES = [re.findall(r'#[^\n]*|"[^"]*"|\s+|->|[\w.%]+|.', text) for text in PROGRAMS]
+PIECES = [re.findall(r'#[^\n]*|"[^"]*"|\s+|->|\de-\d|[\w.%]+|.', text) for text in PROGRAMS]
 
 
 def tidy(text: str) -> str:
