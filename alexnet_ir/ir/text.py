@@ -21,7 +21,7 @@ from alexnet_ir.diagnostics import Source, Span
 from alexnet_ir.ir.attributes import Attributes, defaults_of, kinds_of
 from alexnet_ir.ir.graph import ROLES, Graph, Node, Role, State, Value
 from alexnet_ir.ir.initial import INITIALS, Initial
-from alexnet_ir.ir.op import Input, Op
+from alexnet_ir.ir.op import Input, Op, TypeRuleError
 from alexnet_ir.ir.types import DTYPES, DType, On, Partial, Placement, Replicated, Split, TensorType
 
 # --- printing -----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
     for number, line in enumerate(lines[1:-1], 2):
         try:
             reader.line(line.strip())
-        except (ValueError, KeyError, TypeError, IndexError) as failure:
+        except (ValueError, KeyError, TypeError, IndexError, ArithmeticError, RecursionError, TypeRuleError) as failure:
             raise TextError(f"line {number}: {failure}: {line.strip()}") from failure
     return reader.graph
 
@@ -167,8 +167,8 @@ class _Reader:
     def _input(self, line: str, span: Span | None) -> None:
         name, _, rest = line.partition(" : ")
         type_, _, default = rest.partition(" = ")
-        value = float(default) if default else None
-        self.values[name] = self.graph.input(name[1:], _tensor(type_), default=value, span=span)
+        value = _default(default) if default else None
+        self.values[name] = self.graph.input(_bare(name), _tensor(type_), default=value, span=span)
 
     def _state(self, line: str, span: Span | None) -> None:
         name, _, rest = line.partition(" : ")
@@ -179,7 +179,9 @@ class _Reader:
         initial: Initial = INITIALS[made[1]](**_attributes(made[2]))
         extras = _attributes(made[3] or "")
         role = cast(Role, extras.pop("role", ROLES[0]))
-        self.values[name] = self.graph.state(name[1:], _tensor(type_), initial, role=role, span=span, **extras)
+        if role not in ROLES or not all(isinstance(factor, int | float) for factor in extras.values()):
+            raise ValueError("expected {role = ..., lr_mult = ..., decay_mult = ...}")
+        self.values[name] = self.graph.state(_bare(name), _tensor(type_), initial, role=role, span=span, **extras)
 
     def _node(self, line: str, span: Span | None) -> None:
         made = re.fullmatch(r"(%.*?) = (\w+)\(([^()]*)\)(?: \{(.*)\})? : (.*)", line)
@@ -189,11 +191,24 @@ class _Reader:
         op = self.ops[op_name](**_attributes(attributes or ""))
         read = [self.values[name] for name in operands.split(", ") if name]
         first, *_ = names = results.split(", ")
-        emitted = self.graph.emit_all(op, *read, name=first[1:], span=span)
+        emitted = self.graph.emit_all(op, *read, name=_bare(first), span=span)
+        own = [f"%{self.graph.value_name(value)}" for value in emitted]
+        if names != own:
+            raise ValueError(f"its results are called {', '.join(own)}, or one is taken")
         inferred = ", ".join(str(self.graph.type(value)) for value in emitted)
         if inferred != types:
             raise ValueError(f"the type rule says {inferred}, the text {types}")
         self.values.update(zip(names, emitted, strict=True))
+
+
+def _bare(name: str) -> str:
+    if re.fullmatch(r"%\S+", name) is None:
+        raise ValueError(f"expected a name like %conv1, found {name!r}")
+    return name[1:]
+
+
+def _default(text: str) -> float:
+    return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
 
 
 def _tensor(text: str) -> TensorType:
@@ -208,6 +223,8 @@ def _tensor(text: str) -> TensorType:
         placement = On(int(found[4]))
     elif found[3] == "partial":
         placement = Partial()
+    elif found[3] is not None:
+        raise ValueError(f"{text} is no type")
     return TensorType(cast(DType, found[1]), shape, placement)
 
 

@@ -27,6 +27,11 @@ def verify(graph: Graph) -> None:
 
 
 def _problems(graph: Graph) -> Iterator[str]:
+    if strays := set(graph._nx) ^ set(graph._nodes):
+        yield f"nodes and edges do not agree on {sorted(strays)}"
+        for node in graph._nodes.values():
+            yield from _operand_problems(graph, node)
+        return
     if not nx.is_directed_acyclic_graph(graph._nx):
         yield "there is a cycle"
         return

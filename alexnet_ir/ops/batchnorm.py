@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32, sample_text
 from alexnet_ir.ops.elementwise import Elementwise
+from alexnet_ir.ops.rules import want_rank, want_shape
 
 
 def samples(type_: TensorType) -> int:
@@ -23,6 +25,13 @@ def samples(type_: TensorType) -> int:
 def axes(array: Array) -> tuple[int, ...]:
     """All but the channel's."""
     return (0, *range(2, array.ndim))
+
+
+def want_channels(op: str, input: TensorType, vectors: Sequence[TensorType]) -> None:
+    """Refuse anything but maps or vectors, and a number for each of their channels."""
+    want_rank(op, "an input", input, 2, 4)
+    for vector in vectors:
+        want_shape(op, "a number for each channel", vector, input.shape[1:2])
 
 
 def per_channel(vector: Array, like: Array) -> Array:
@@ -41,6 +50,7 @@ class BatchNorm(Op):
     eps: float = attribute(POSITIVE, 1e-5)
 
     def type_rule(self, input: TensorType, weight: TensorType, bias: TensorType) -> tuple[TensorType, ...]:
+        want_channels(self.name, input, (weight, bias))
         if samples(input) < 2:
             raise TypeRuleError(
                 "S018",
@@ -75,7 +85,9 @@ class BatchNormGrad(Op):
     flops_per_element: ClassVar[int] = 12
     eps: float = attribute(POSITIVE, 1e-5)
 
-    def type_rule(self, grad_output: TensorType, *others: TensorType) -> tuple[TensorType, ...]:
+    def type_rule(self, grad_output: TensorType, input: TensorType, *vectors: TensorType) -> tuple[TensorType, ...]:
+        want_channels(self.name, input, vectors)
+        want_shape(self.name, "a gradient", grad_output, input.shape)
         return f32(*grad_output.shape), f32(grad_output.shape[1]), f32(grad_output.shape[1])
 
     def reference(
@@ -98,7 +110,8 @@ class BatchNormInference(Op):
     flops_per_element: ClassVar[int] = 2
     eps: float = attribute(POSITIVE, 1e-5)
 
-    def type_rule(self, input: TensorType, *others: TensorType) -> TensorType:
+    def type_rule(self, input: TensorType, *vectors: TensorType) -> TensorType:
+        want_channels(self.name, input, vectors)
         return f32(*input.shape)
 
     def reference(self, input: Array, weight: Array, bias: Array, mean: Array, variance: Array) -> Array:
@@ -116,6 +129,7 @@ class RunningAverage(Elementwise):
     correction: float = attribute(POSITIVE, 1.0)
 
     def type_rule(self, running: TensorType, batch: TensorType) -> TensorType:
+        want_shape(self.name, "a batch's statistic", batch, running.shape)
         return f32(*running.shape)
 
     def reference(self, running: Array, batch: Array) -> Array:

@@ -13,7 +13,7 @@ from alexnet_ir.ir.attributes import COUNT, PADS, PAIR, Pads, Pair, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32
-from alexnet_ir.ops.rules import want_groups, want_map
+from alexnet_ir.ops.rules import want_groups, want_map, want_rank, want_shape
 from alexnet_ir.ops.window import ROUND, Windows, windows
 
 
@@ -51,6 +51,7 @@ class Conv(ConvAttributes):
 
     def type_rule(self, input: TensorType, weight: TensorType) -> TensorType:
         want_map(self.name, input)
+        want_rank(self.name, "a weight", weight, 4)
         want_groups(self.name, "channels", input.shape[1], self.groups)
         kernels, channels, *size = weight.shape
         want_groups(self.name, "kernels", kernels, self.groups)
@@ -91,6 +92,12 @@ class ConvGradInput(ConvAttributes):
     input_size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, grad_output: TensorType, weight: TensorType) -> TensorType:
+        want_rank(self.name, "a gradient", grad_output, 4)
+        want_rank(self.name, "a weight", weight, 4)
+        kernels, _, rows, columns = weight.shape
+        want_groups(self.name, "kernels", kernels, self.groups)
+        output = self.windows(self.input_size, (rows, columns)).output
+        want_shape(self.name, "a gradient", grad_output, (grad_output.shape[0], kernels, *output))
         return f32(grad_output.shape[0], weight.shape[1] * self.groups, *self.input_size)
 
     def reference(self, grad_output: Array, weight: Array) -> Array:
@@ -107,14 +114,31 @@ class ConvGradInput(ConvAttributes):
 
 
 @dataclass(frozen=True)
-class ConvGradWeight(ConvAttributes):
-    """grad_output [n, kernels, oh, ow], input -> the gradient of kernels of `size`."""
+class WeightGrad(ConvAttributes):
+    """What the gradients of tied and untied weights of `size` share."""
 
-    name: ClassVar[str] = "conv_grad_weight"
     operands: ClassVar[tuple[str, ...]] = ("grad_output", "input")
     size: Pair = attribute(PAIR, kw_only=True)
 
+    def check_gradient(self, grad_output: TensorType, input: TensorType) -> None:
+        """Refuse a gradient of another shape than what kernels of `size` make of the input."""
+        want_map(self.name, input)
+        want_rank(self.name, "a gradient", grad_output, 4)
+        kernels = grad_output.shape[1]
+        want_groups(self.name, "channels", input.shape[1], self.groups)
+        want_groups(self.name, "kernels", kernels, self.groups)
+        output = self.windows(input, self.size).output
+        want_shape(self.name, "a gradient", grad_output, (input.shape[0], kernels, *output))
+
+
+@dataclass(frozen=True)
+class ConvGradWeight(WeightGrad):
+    """grad_output [n, kernels, oh, ow], input -> the gradient of kernels of `size`."""
+
+    name: ClassVar[str] = "conv_grad_weight"
+
     def type_rule(self, grad_output: TensorType, input: TensorType) -> TensorType:
+        self.check_gradient(grad_output, input)
         return f32(grad_output.shape[1], input.shape[1] // self.groups, *self.size)
 
     def reference(self, grad_output: Array, input: Array) -> Array:

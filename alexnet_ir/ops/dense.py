@@ -10,7 +10,7 @@ from alexnet_ir.ir.attributes import FLAG, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32
-from alexnet_ir.ops.rules import want_vector
+from alexnet_ir.ops.rules import want_rank, want_shape, want_vector
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Fc(Op):
 
     def type_rule(self, input: TensorType, weight: TensorType) -> TensorType:
         want_vector(self.name, input)
+        want_rank(self.name, "a weight", weight, 2)
         if weight.shape[1] != input.shape[1]:
             raise TypeRuleError("S004", f"`fc`: weights over {weight.shape[1]} inputs, not {input.shape[1]}")
         return f32(input.shape[0], weight.shape[0])
@@ -48,6 +49,8 @@ class FcGradInput(Op):
     operands: ClassVar[tuple[str, ...]] = ("grad_output", "weight")
 
     def type_rule(self, grad_output: TensorType, weight: TensorType) -> TensorType:
+        want_rank(self.name, "a weight", weight, 2)
+        want_shape(self.name, "a gradient", grad_output, (*grad_output.shape[:1], weight.shape[0]))
         return f32(grad_output.shape[0], weight.shape[1])
 
     def reference(self, grad_output: Array, weight: Array) -> Array:
@@ -65,6 +68,9 @@ class FcGradWeight(Op):
     operands: ClassVar[tuple[str, ...]] = ("grad_output", "input")
 
     def type_rule(self, grad_output: TensorType, input: TensorType) -> TensorType:
+        want_rank(self.name, "a gradient", grad_output, 2)
+        want_rank(self.name, "an input", input, 2)
+        want_shape(self.name, "an input", input, (grad_output.shape[0], input.shape[1]))
         return f32(grad_output.shape[1], input.shape[1])
 
     def reference(self, grad_output: Array, input: Array) -> Array:
@@ -103,6 +109,7 @@ class BiasGrad(Op):
     per_channel: bool = attribute(FLAG, True)
 
     def type_rule(self, grad_output: TensorType) -> TensorType:
+        want_rank(self.name, "a gradient", grad_output, 2, 4)
         return f32(*(grad_output.shape[1:2] if self.per_channel else grad_output.shape[1:]))
 
     def reference(self, grad_output: Array) -> Array:

@@ -12,8 +12,8 @@ from alexnet_ir.ir.attributes import PAIR, Pair, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32
-from alexnet_ir.ops.conv import ConvAttributes
-from alexnet_ir.ops.rules import want_groups, want_map
+from alexnet_ir.ops.conv import ConvAttributes, WeightGrad
+from alexnet_ir.ops.rules import want_groups, want_map, want_rank, want_shape
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Local(ConvAttributes):
 
     def type_rule(self, input: TensorType, weight: TensorType) -> TensorType:
         want_map(self.name, input)
+        want_rank(self.name, "a weight", weight, 6)
         want_groups(self.name, "channels", input.shape[1], self.groups)
         kernels, channels, rows, columns, *positions = weight.shape
         want_groups(self.name, "kernels", kernels, self.groups)
@@ -64,6 +65,13 @@ class LocalGradInput(ConvAttributes):
     input_size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, grad_output: TensorType, weight: TensorType) -> TensorType:
+        want_rank(self.name, "a gradient", grad_output, 4)
+        want_rank(self.name, "a weight", weight, 6)
+        kernels, channels, rows, columns = weight.shape[:4]
+        want_groups(self.name, "kernels", kernels, self.groups)
+        output = self.windows(self.input_size, (rows, columns)).output
+        want_shape(self.name, "a weight", weight, (kernels, channels, rows, columns, *output))
+        want_shape(self.name, "a gradient", grad_output, (grad_output.shape[0], kernels, *output))
         return f32(grad_output.shape[0], weight.shape[1] * self.groups, *self.input_size)
 
     def reference(self, grad_output: Array, weight: Array) -> Array:
@@ -80,14 +88,13 @@ class LocalGradInput(ConvAttributes):
 
 
 @dataclass(frozen=True)
-class LocalGradWeight(ConvAttributes):
+class LocalGradWeight(WeightGrad):
     """grad_output [n, kernels, oh, ow], input -> the gradient of untied weights of `size`."""
 
     name: ClassVar[str] = "local_grad_weight"
-    operands: ClassVar[tuple[str, ...]] = ("grad_output", "input")
-    size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, grad_output: TensorType, input: TensorType) -> TensorType:
+        self.check_gradient(grad_output, input)
         kernels, *positions = grad_output.shape[1:]
         return f32(kernels, input.shape[1] // self.groups, *self.size, *positions)
 

@@ -30,7 +30,11 @@ class LossOp(Op):
 class LossGrad(Op):
     """The gradient of a mean loss: each sample's own, times grad_output / n."""
 
-    def type_rule(self, grad_output: TensorType, kept: TensorType, *label: TensorType) -> TensorType:
+    def type_rule(self, grad_output: TensorType, kept: TensorType, *labels: TensorType) -> TensorType:
+        want_vector(self.name, kept)
+        want_shape(self.name, "a gradient", grad_output, ())
+        for label in labels:
+            want_shape(self.name, "labels", label, kept.shape[:1])
         return f32(*kept.shape)
 
 

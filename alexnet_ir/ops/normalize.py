@@ -15,7 +15,7 @@ from alexnet_ir.ir.attributes import COUNT, NON_NEGATIVE, POSITIVE, Kind, attrib
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
-from alexnet_ir.ops.rules import want_groups, want_map
+from alexnet_ir.ops.rules import want_groups, want_map, want_shape
 
 
 def _odd(value: Any) -> int:
@@ -73,6 +73,7 @@ class LrnAttributes(_Normalization, Op):
     def type_rule(self, *operands: TensorType) -> TensorType:
         want_map(self.name, operands[-1])
         want_groups(self.name, "channels", operands[-1].shape[1], self.groups)
+        want_shape(self.name, "a gradient", operands[0], operands[-1].shape)
         return f32(*operands[-1].shape)
 
     def sums(self, values: Array) -> Array:
@@ -118,6 +119,7 @@ class LocalNormAttributes(_Normalization, Op):
 
     def type_rule(self, *operands: TensorType) -> TensorType:
         want_map(self.name, operands[-1])
+        want_shape(self.name, "a gradient", operands[0], operands[-1].shape)
         return f32(*operands[-1].shape)
 
     def sums(self, values: Array) -> Array:

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from alexnet_ir.ir.attributes import FLAG, PADS, PAIR, SHAPE, Pads, Pair, attribute, optional
+from alexnet_ir.ir.attributes import FLAG, PADS, PAIR, Pads, Pair, attribute, optional
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32
-from alexnet_ir.ops.rules import want_map
+from alexnet_ir.ops.rules import want_map, want_rank, want_shape
 from alexnet_ir.ops.window import ROUND, Windows, windows
 
 
@@ -56,7 +56,13 @@ class PoolGrad(Pool):
     input_size: Pair = attribute(PAIR, kw_only=True)
 
     def type_rule(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
-        return f32(*operands[0].shape[:2], *self.input_size)
+        grad_output = operands[0]
+        want_map(self.name, grad_output)
+        pooled = (*grad_output.shape[:2], *self.windows(self.input_size).output)
+        input = (*grad_output.shape[:2], *self.input_size)
+        for name, operand in zip(self.operands, operands, strict=True):
+            want_shape(self.name, name, operand, input if name == "input" else pooled)
+        return f32(*input)
 
     def spread(self, like: Array) -> tuple[Windows, Array]:
         """The windows, and zeros of the padded maps to scatter into."""
@@ -204,8 +210,8 @@ class GlobalAvgPool(Op):
         return input.mean(axis=(2, 3))
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
-        size = build.type(node.operands[0]).shape[2:]
-        return (build.emit(GlobalAvgPoolGrad(size), grads[0], name="grad_input"),)
+        rows, columns = build.type(node.operands[0]).shape[2:]
+        return (build.emit(GlobalAvgPoolGrad((rows, columns)), grads[0], name="grad_input"),)
 
 
 @dataclass(frozen=True)
@@ -214,9 +220,10 @@ class GlobalAvgPoolGrad(Op):
 
     name: ClassVar[str] = "global_avgpool_grad"
     operands: ClassVar[tuple[str, ...]] = ("grad_output",)
-    input_size: tuple[int, ...] = attribute(SHAPE)
+    input_size: Pair = attribute(PAIR)
 
     def type_rule(self, grad_output: TensorType) -> TensorType:
+        want_rank(self.name, "a gradient", grad_output, 2)
         return f32(*grad_output.shape, *self.input_size)
 
     def reference(self, grad_output: Array) -> Array:

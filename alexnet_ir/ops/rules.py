@@ -41,6 +41,12 @@ def want_groups(op: str, what: str, count: int, groups: int) -> None:
         )
 
 
+def want_rank(op: str, what: str, found: TensorType, least: int, most: int | None = None) -> None:
+    """Refuse an operand with fewer axes, or more (`most` is `least` unless it is given)."""
+    if not least <= len(found.shape) <= (least if most is None else most):
+        raise TypeRuleError("S004", f"`{op}`: {what} of {found} has the wrong number of axes")
+
+
 def want_shape(op: str, what: str, found: TensorType, expected: tuple[int, ...]) -> None:
     """Refuse an operand of another shape than the others call for."""
     if found.shape != expected:

@@ -12,6 +12,7 @@ from alexnet_ir.ir.attributes import REAL, SHAPE, WHOLE, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32, sample_text
+from alexnet_ir.ops.rules import want_rank
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Flatten(Op):
     flops_per_element: ClassVar[int] = 0
 
     def type_rule(self, input: TensorType) -> TensorType:
+        want_rank(self.name, "an input", input, 1, 4)
         return f32(input.shape[0], math.prod(input.shape[1:]))
 
     def reference(self, input: Array) -> Array:
@@ -41,6 +43,7 @@ class Unflatten(Op):
     shape: tuple[int, ...] = attribute(SHAPE)
 
     def type_rule(self, input: TensorType) -> TensorType:
+        want_rank(self.name, "an input", input, 1, 4)
         if math.prod(input.shape[1:]) != math.prod(self.shape):
             raise TypeRuleError("S004", f"`unflatten`: {input} does not hold {self.shape}")
         return f32(input.shape[0], *self.shape)
@@ -58,9 +61,10 @@ class Concat(Op):
     flops_per_element: ClassVar[int] = 0
 
     def type_rule(self, *inputs: TensorType) -> TensorType:
+        want_rank(self.name, "an input", inputs[0], 2, 4)
         first = inputs[0].shape
         for position, other in enumerate(inputs[1:], 2):
-            if len(other.shape) != len(first) or other.shape[2:] != first[2:]:
+            if (*other.shape[:1], *other.shape[2:]) != (first[0], *first[2:]):
                 raise TypeRuleError(
                     "S017",
                     f"`concat` joins channels, so all else must agree: value 1 is {sample_text(inputs[0])}, "
@@ -92,6 +96,7 @@ class SliceChannels(Op):
     stop: int = attribute(WHOLE)
 
     def type_rule(self, input: TensorType) -> TensorType:
+        want_rank(self.name, "an input", input, 2, 4)
         if not self.start < self.stop <= input.shape[1]:
             raise TypeRuleError("S004", f"`slice_channels`: {input} has no channels {self.start} to {self.stop}")
         return f32(input.shape[0], self.stop - self.start, *input.shape[2:])
