@@ -139,13 +139,16 @@ def _mends(shape: tuple[int, ...], size: Pair, stride: Pair, pad: Pads, dilation
         ]
         return [note], _aligned(mends)
     read = [lengths[a] - sum(pad[a]) for a in range(2)]
+    # Where windows leave gaps, the one that pads or rounding up would add may stand clear of the image.
+    clear = [up[a] > down[a] and (up[a] - 1) * stride[a] >= shape[a] + pad[a][0] for a in range(2)]
+    rounded = [down[a] if clear[a] else up[a] for a in range(2)]
     mends = [
         ("to pad the far edges:", pad_text, up_size),
         ("to drop the remainder:", 'round = "down"', down_size),
-        ("to round up:", 'round = "up"', up_size),
+        ("to round up:", 'round = "up"', _size_text(rounded)),
         ("to read another size:", f"an input of {_size_text(read)}", up_size),
     ]
-    return [], _aligned(mends)
+    return [], _aligned(mends[1:] if any(clear) else mends)
 
 
 def _size_text(size: list[int]) -> str:
@@ -153,6 +156,4 @@ def _size_text(size: list[int]) -> str:
 
 
 def _aligned(mends: list[tuple[str, str, str]]) -> list[str]:
-    goal = max(len(m[0]) for m in mends) + 5
-    change = max(len(m[1]) for m in mends)
-    return [f"{m[0]:<{goal}}{m[1]:<{change}} -> {m[2]}" for m in mends]
+    return [f"{goal:<26} {change:<22} -> {size}" for goal, change, size in mends]
