@@ -147,12 +147,15 @@ def optional(kind: Kind) -> Kind:
     )
 
 
-def attribute(kind: Kind, default: Any = dataclasses.MISSING, *, spelled: str = "", kw_only: bool = False) -> Any:
-    """A dataclass field of this kind; `default` is given as a user would write it, and `spelled` is the argument's name
-    in the language where that is no Python name (`from`)."""
+def attribute(
+    kind: Kind, default: Any = dataclasses.MISSING, *, spelled: str = "", kw_only: bool = False, hidden: bool = False
+) -> Any:
+    """A dataclass field of this kind; `default` is given as a user would write it. `spelled` is the argument's name in
+    the language where it differs (`from` is no Python name); a hidden one is no argument in the language."""
     if default is not dataclasses.MISSING:
         default = kind.convert(default)
-    return dataclasses.field(default=default, kw_only=kw_only, metadata={"kind": kind, "spelled": spelled})
+    metadata = {"kind": kind, "spelled": spelled, "hidden": hidden}
+    return dataclasses.field(default=default, kw_only=kw_only, metadata=metadata)
 
 
 class AttributeValueError(ValueError):

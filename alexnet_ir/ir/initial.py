@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alexnet_ir.ir.attributes import NON_NEGATIVE, REAL, Attributes, attribute
+from alexnet_ir.philox import Domain, Key, normal, uniform
 
 
 @dataclass(frozen=True)
 class Initial(Attributes):
     """Base of the initial values; each element is a function of (seed, the state's name, index) only."""
+
+    def values(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
+        """The initial value of the state `name`."""
+        drawn = self.draw(Key(seed, Domain.INIT, name), math.prod(shape))
+        return drawn.astype(np.float32).reshape(shape)
+
+    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
+        """`count` elements in row-major order."""
+        raise NotImplementedError(self.name)  # pragma: no cover - each says it
 
 
 @dataclass(frozen=True)
@@ -20,6 +34,9 @@ class Constant(Initial):
     name: ClassVar[str] = "constant"
     value: float = attribute(REAL)
 
+    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
+        return np.full(count, self.value)
+
 
 @dataclass(frozen=True)
 class Normal(Initial):
@@ -28,14 +45,20 @@ class Normal(Initial):
     name: ClassVar[str] = "normal"
     std: float = attribute(NON_NEGATIVE)
 
+    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
+        return self.std * normal(key, count)
+
 
 @dataclass(frozen=True)
 class Uniform(Initial):
     """Uniform from `low` up to `high`."""
 
     name: ClassVar[str] = "uniform"
-    low: float = attribute(REAL)
-    high: float = attribute(REAL)
+    low: float = attribute(REAL, spelled="a")
+    high: float = attribute(REAL, spelled="b")
+
+    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
+        return self.low + (self.high - self.low) * uniform(key, count)
 
 
 INITIALS: dict[str, type[Initial]] = {cls.name: cls for cls in (Constant, Normal, Uniform)}

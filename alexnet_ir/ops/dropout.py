@@ -9,6 +9,7 @@ from alexnet_ir.ir.attributes import FRACTION, WHOLE, attribute, choice
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
+from alexnet_ir.ops.rules import want_shape
 from alexnet_ir.philox import Domain, Key, keep_mask
 
 
@@ -23,9 +24,11 @@ class Dropout(Op):
     flops_per_element: ClassVar[int] = 12
     p: float = attribute(FRACTION)
     scale: str = attribute(choice("test", "train"), "test")
-    stream: int = attribute(WHOLE, 0)
+    stream: int = attribute(WHOLE, 0, hidden=True)
 
     def type_rule(self, input: TensorType, seed: TensorType, step: TensorType) -> TensorType:
+        want_shape(self.name, "a seed", seed, ())
+        want_shape(self.name, "a step", step, ())
         return f32(*input.shape)
 
     def reference(self, input: Array, seed: Array, step: Array) -> Array:

@@ -1,0 +1,129 @@
+"""The command line: which commands there are and what they take.
+
+Each command is a module beside this one with a `run(args)`, imported when it is chosen, so that `--help` is quick.
+Exit codes: 0 fine, 1 the user's error, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from alexnet_ir.diagnostics import AlexnetError
+from alexnet_ir.version import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = build_parser().parse_args(argv)
+    command = importlib.import_module(f"alexnet_ir.cli.{args.command}")
+    try:
+        code: int = command.run(args)
+        sys.stdout.flush()
+        return code
+    except AlexnetError as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); what is left in the buffer has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    parser = _Parser(
+        prog="alexnet-ir",
+        description="Compile a text file describing a convolutional network to a training program.",
+        epilog="FILE is a model file; without it, ./model.alx or the only .alx file here.",
+    )
+    parser.add_argument("--version", action="version", version=f"alexnet-ir {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_language(commands)
+    _add_views(commands)
+    _add_training(commands)
+    return parser
+
+
+Commands = argparse._SubParsersAction  # type: ignore[type-arg]  # it is generic for type checkers only
+
+
+def _add_language(commands: Commands) -> None:
+    check = commands.add_parser("check", help="say what is wrong with model files, and how to mend it")
+    check.add_argument("files", nargs="*", metavar="FILE")
+    _json(check)
+    fmt = commands.add_parser("fmt", help="format model files in place")
+    fmt.add_argument("files", nargs="*", metavar="FILE")
+    fmt.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a file would change")
+    explain = commands.add_parser("explain", help="say more about an error code")
+    explain.add_argument("code", nargs="?", metavar="CODE", help="such as S014; without it, list them all")
+    _json(explain)
+    new = commands.add_parser("new", help="write a packaged example to standard output")
+    new.add_argument("name", nargs="?", metavar="NAME", help="such as alexnet; without it, list them all")
+    _json(new)
+
+
+def _add_views(commands: Commands) -> None:
+    summary = commands.add_parser("summary", help="list the layers with shapes, parameters and work")
+    _model(summary)
+    _json(summary)
+    draw = commands.add_parser("draw", help="draw the net")
+    _model(draw)
+    draw.add_argument("-o", "--output", metavar="OUT", required=True, help="net.svg or net.dot")
+    compile_ = commands.add_parser("compile", help="compile the training step, and show what the passes make of it")
+    _model(compile_)
+    compile_.add_argument(
+        "--emit", choices=["ast", "graph", "ir"], help="print the syntax tree, forward graph or whole step"
+    )
+    compile_.add_argument("-o", "--output", metavar="DIR", help="write what is shown and dumped to files in DIR")
+    compile_.add_argument("--dump-after", metavar="PASS", help="the IR after this pass, or after `all`")
+    _json(compile_)
+
+
+def _add_training(commands: Commands) -> None:
+    train = commands.add_parser("train", help="train a net on the data its file names")
+    _model(train)
+    train.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
+    train.add_argument("--epochs", type=float, metavar="N", help="stop after N epochs")
+    train.add_argument("--steps", type=int, metavar="N", help="stop after N steps")
+    train.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
+    train.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<file>-<n>)")
+    train.add_argument("--devices", metavar="LIST", help="cpu, or numbers of GPUs (default: what there is)")
+    evaluate = commands.add_parser("eval", help="top-1 and top-5 error of a trained net")
+    evaluate.add_argument("run_or_weights", metavar="RUN_OR_WEIGHTS", help="a run's folder or a weights file")
+    evaluate.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
+    evaluate.add_argument("--devices", metavar="LIST", help="cpu, or numbers of GPUs (default: what there is)")
+    _json(evaluate)
+
+
+def _model(parser: argparse.ArgumentParser) -> None:
+    """What every command takes that starts from one model."""
+    parser.add_argument("file", nargs="?", metavar="FILE")
+    parser.add_argument("--net", metavar="NAME", help="which net, where the file has several and no recipe is meant")
+    parser.add_argument("--recipe", metavar="NAME", help="which `train` section")
+    parser.add_argument("--data-section", metavar="NAME", help="which `data` section")
+    parser.add_argument("--batch", type=int, metavar="N", help="images a step, in the place of the recipe's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="net.act=tanh, train.batch=64; may be repeated"
+    )
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Names of what every program has. Users' names have no dots, so none of theirs is taken."""
+
+SCORE = "score"
+"""The output that is the net's answer; further results of a net are `score.2`, `score.3`, and exist in training only."""
+LOSS = "loss"
+LABEL = "train.label"
+SEED = "train.seed"
+STEP = "train.step"
+
+
+def rate(name: str) -> str:
+    """The input that holds a rate of the recipe: `train.lr`."""
+    return f"train.{name}"
+
+
+def factor(parameter: str, name: str) -> str:
+    """The input that holds a parameter's own factor: `conv1.weight.lr_mult`."""
+    return f"{parameter}.{name}"
+
+
+def gradient(parameter: str) -> str:
+    """The output that holds a parameter's gradient, between backward and update."""
+    return f"{parameter}.grad"

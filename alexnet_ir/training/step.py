@@ -1,0 +1,125 @@
+"""A compiled net that can be trained a batch at a time, and asked for scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from dataclasses import fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from alexnet_ir.backends.base import Backend, Executable, Storage
+from alexnet_ir.compiler import inference_graph, plan_of, recipe_of, training_graph
+from alexnet_ir.dsl.model import Model
+from alexnet_ir.ir.names import LABEL, LOSS, SCORE, SEED, STEP, rate
+from alexnet_ir.ir.op import Array
+from alexnet_ir.ir.plan import Plan
+
+Floats = NDArray[np.floating[Any]]
+
+
+class Weights(MutableMapping[str, Array]):
+    """A net's parameters and running statistics by name, channels first; what is set is what the next step reads."""
+
+    def __init__(self, storage: Storage, names: tuple[str, ...]) -> None:
+        self._storage, self._names = storage, names
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._storage.read(name)
+
+    def __setitem__(self, name: str, value: ArrayLike) -> None:
+        if name not in self._names:
+            raise KeyError(name)
+        self._storage.write(name, np.asarray(value))
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a net keeps all its weights")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class TrainingStep:
+    """`loss = step(images, labels)` updates the weights once.
+
+    `lr` is the recipe's learning rate, to be set by whoever follows a schedule; `steps` counts the updates made; `scores`
+    holds the last batch's, [batch, classes], from before the update.
+    """
+
+    def __init__(self, model: Model, backend: Backend, seed: int | None = None) -> None:
+        recipe = recipe_of(model)
+        self.model, self.backend = model, backend
+        self.seed = recipe.seed if seed is None else seed
+        self.lr = recipe.optimizer.lr
+        self.steps = 0
+        self.scores: Floats = np.zeros((0, 0), np.float32)
+        plan = plan_of(training_graph(model))
+        self._storage = backend.storage(initial_values(plan, self.seed))
+        self._training: Executable = backend.build(plan, self._storage)
+        self._rates = {
+            name: getattr(recipe.optimizer, f.name)
+            for f in fields(recipe.optimizer)
+            if (name := rate(f.name)) in plan.inputs
+        }
+        self._extra = [name for name in (SEED, STEP) if name in plan.inputs]
+        names = tuple(name for name, state in plan.states.items() if state.role != "slot")
+        self.weights = Weights(self._storage, names)
+        (self._image,) = (name for name in plan.inputs if name in model.graph.inputs and name not in (SEED, STEP))
+        self._classes = plan.types[plan.outputs[SCORE]].shape[1]
+
+    def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
+        """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from
+        before it; ValueError for arrays of another shape or labels that are no class."""
+        feeds: dict[str, Any] = self._rates | {rate("lr"): self.lr}
+        feeds |= {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
+        feeds[self._image] = self._images(images, exact=True)
+        feeds[LABEL] = self._labels(labels)
+        outputs = self._training.run(feeds)
+        self.steps += 1
+        self.scores = outputs[SCORE]
+        return float(outputs[LOSS])
+
+    def predict(self, images: ArrayLike) -> Floats:
+        """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
+        given = self._images(images, exact=False)
+        parts = []
+        for start in range(0, len(given), self.model.batch):
+            part = given[start : start + self.model.batch]
+            filled = np.zeros((self.model.batch, *given.shape[1:]), np.float32)
+            filled[: len(part)] = part
+            parts.append(self._inference.run({self._image: filled})[SCORE][: len(part)])
+        return np.concatenate(parts) if parts else np.zeros((0, self._classes), np.float32)
+
+    @cached_property
+    def _inference(self) -> Executable:
+        return self.backend.build(plan_of(inference_graph(self.model)), self._storage)
+
+    def _images(self, images: ArrayLike, *, exact: bool) -> Array:
+        array = np.asarray(images, np.float32)
+        want = (self.model.batch, *self.model.image)
+        if array.shape[1:] != want[1:] or (exact and len(array) != want[0]):
+            shown = f"[{want[0] if exact else 'n'}, {', '.join(map(str, want[1:]))}]"
+            raise ValueError(f"images: expected shape {shown}, found {list(array.shape)}")
+        return array
+
+    def _labels(self, labels: ArrayLike) -> Array:
+        array = np.asarray(labels)
+        if array.shape != (self.model.batch,) or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(
+                f"labels: expected {self.model.batch} whole numbers, found {array.dtype}{list(array.shape)}"
+            )
+        if len(array) and not 0 <= array.min() <= array.max() < self._classes:
+            raise ValueError(f"labels: expected 0 to {self._classes - 1}, found {array.min()} to {array.max()}")
+        return array
+
+
+def initial_values(plan: Plan, seed: int) -> dict[str, Array]:
+    """What the states of a plan hold before the first step."""
+    return {name: state.initial.values(name, state.type.shape, seed) for name, state in plan.states.items()}

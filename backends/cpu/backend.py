@@ -1,0 +1,22 @@
+"""The backend where there is no GPU: float32, NumPy and its BLAS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from alexnet_ir.backends.cpu.kernels import KERNELS
+from alexnet_ir.backends.reference.executor import Kernel, ReferenceBackend
+from alexnet_ir.ir.op import Op
+
+
+@dataclass(frozen=True)
+class CpuBackend(ReferenceBackend):
+    """Kernels of its own for the slow steps, the reference's meaning for the rest."""
+
+    name: ClassVar[str] = "cpu"
+    kernels: ClassVar[Mapping[type[Op], Kernel]] = KERNELS
+    dtype: np.dtype[Any] = np.dtype("f4")

@@ -1,0 +1,145 @@
+"""NumPy kernels in float32 for the steps where the op's plain meaning is slow: convolution as products of unrolled
+windows, normalisation without powers, pooling and updates with few temporaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from alexnet_ir.backends.reference.executor import Kernel
+from alexnet_ir.ir.op import Array, Op
+from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight
+from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGrad, Lrn, LrnAttributes, LrnGrad
+from alexnet_ir.ops.update import Sgd
+from alexnet_ir.ops.window import Windows
+
+COLUMN_BYTES = 8 << 20
+"""How much of the batch is unrolled at a time: about what stays in the cache."""
+
+
+def unrolled(over: Windows, padded: Array) -> Array:
+    """A view [n, channels, rows, columns, output rows, output columns] of every window of `padded`."""
+    n, c = padded.shape[:2]
+    sn, sc, sh, sw = padded.strides
+    (dh, dw), (th, tw) = over.dilation, over.stride
+    strides = (sn, sc, sh * dh, sw * dw, sh * th, sw * tw)
+    return as_strided(padded, (n, c, *over.size, *over.output), strides, writeable=False)
+
+
+def shares(count: int, bytes_each: int) -> Iterator[slice]:
+    """The batch in pieces whose unrolled windows take about COLUMN_BYTES."""
+    step = max(1, COLUMN_BYTES // max(1, bytes_each))
+    yield from (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+
+def columns(op: ConvAttributes, over: Windows, padded: Array, images: slice, group: int) -> Array:
+    """The windows of some images, one group's channels: [n, channels rows columns, output rows output columns]."""
+    c = padded.shape[1] // op.groups
+    view = unrolled(over, padded[images, group * c : (group + 1) * c])
+    return view.reshape(len(view), c * over.size[0] * over.size[1], -1)
+
+
+def _column_bytes(op: ConvAttributes, over: Windows, channels: int) -> int:
+    return 4 * channels // op.groups * int(np.prod(over.size)) * int(np.prod(over.output))
+
+
+def conv(op: Conv, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """One product a group of images: kernels times unrolled windows."""
+    input, weight = operands
+    over = op.windows(input.shape[-2:], weight.shape[-2:])
+    padded = np.ascontiguousarray(over.padded(input))
+    kernels = weight.reshape(op.groups, len(weight) // op.groups, -1)
+    out = np.empty((len(input), op.groups, kernels.shape[1], over.output[0] * over.output[1]), input.dtype)
+    for images in shares(len(input), _column_bytes(op, over, input.shape[1])):
+        for group in range(op.groups):
+            np.matmul(kernels[group], columns(op, over, padded, images, group), out=out[images, group])
+    return (out.reshape(len(input), len(weight), *over.output),)
+
+
+def conv_grad_weight(op: ConvGradWeight, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Products of gradients and unrolled windows, summed over the images."""
+    grad_output, input = operands
+    over = op.windows(input.shape[-2:], op.size)
+    padded = np.ascontiguousarray(over.padded(input))
+    grads = grad_output.reshape(len(grad_output), op.groups, grad_output.shape[1] // op.groups, -1)
+    channels = input.shape[1] // op.groups
+    out = np.zeros((op.groups, grads.shape[2], channels * op.size[0] * op.size[1]), input.dtype)
+    for images in shares(len(input), _column_bytes(op, over, input.shape[1])):
+        for group in range(op.groups):
+            windows = columns(op, over, padded, images, group)
+            out[group] += np.matmul(grads[images, group], windows.transpose(0, 2, 1)).sum(axis=0)
+    return (out.reshape(grad_output.shape[1], channels, *op.size),)
+
+
+def conv_grad_input(op: ConvGradInput, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Products of kernels and gradients, each cell of the window added to where it was read."""
+    grad_output, weight = operands
+    over = op.windows(op.input_size, weight.shape[-2:])
+    channels = weight.shape[1]
+    kernels = weight.reshape(op.groups, len(weight) // op.groups, -1).transpose(0, 2, 1)
+    grads = grad_output.reshape(len(grad_output), op.groups, grad_output.shape[1] // op.groups, -1)
+    padded = over.padded(np.zeros((len(grads), channels * op.groups, *op.input_size), grad_output.dtype))
+    for images in shares(len(grads), _column_bytes(op, over, channels * op.groups)):
+        for group in range(op.groups):
+            spread = np.matmul(kernels[group], grads[images, group])
+            spread = spread.reshape(len(spread), channels, *over.size, *over.output)
+            maps = padded[images, group * channels : (group + 1) * channels]
+            for i, j, tap in over.taps(maps):
+                tap += spread[:, :, i, j]
+    return (np.ascontiguousarray(over.cropped(padded)),)
+
+
+def power(scale: Array, beta: float) -> Array:
+    """scale^-beta; by square roots for the 0.75 that everybody uses."""
+    if beta != 0.75:
+        return np.asarray(scale**-beta)
+    root = np.sqrt(1 / scale)
+    root *= np.sqrt(root)
+    return np.asarray(root)
+
+
+def normalize(op: LrnAttributes | LocalNormAttributes, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """a s^-beta."""
+    (input,) = operands
+    return (input * power(op.k + op.alpha * op.sums(input * input), op.beta),)
+
+
+def normalize_grad(op: LrnAttributes | LocalNormAttributes, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """g s^-beta - 2 alpha beta a (sum over the window of g a s^(-beta - 1))."""
+    grad_output, input = operands
+    scale = op.k + op.alpha * op.sums(input * input)
+    direct = grad_output * power(scale, op.beta)
+    carried = direct * input
+    carried /= scale
+    indirect = op.sums(carried)
+    indirect *= input
+    indirect *= 2 * op.alpha * op.beta
+    direct -= indirect
+    return (direct,)
+
+
+def sgd(op: Sgd, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The update with two temporaries of the parameter's size."""
+    parameter, velocity, gradient, lr, momentum, weight_decay, lr_mult, decay_mult = operands
+    step = parameter * (weight_decay * decay_mult)
+    step += gradient
+    step *= lr * lr_mult
+    moved = velocity * momentum
+    moved -= step
+    np.add(parameter, moved, out=step)
+    return step, moved
+
+
+KERNELS: Mapping[type[Op], Kernel] = {
+    Conv: conv,
+    ConvGradInput: conv_grad_input,
+    ConvGradWeight: conv_grad_weight,
+    Lrn: normalize,
+    LrnGrad: normalize_grad,
+    LocalNorm: normalize,
+    LocalNormGrad: normalize_grad,
+    Sgd: sgd,
+}
+"""What this backend brings; all other ops run by their own meaning."""

@@ -1,0 +1,164 @@
+"""Whether the parts of a file fit each other: recipe and net, data and net, placement and net."""
+
+from __future__ import annotations
+
+from alexnet_ir.diagnostics import Diagnostics, nearest
+from alexnet_ir.dsl import spec
+from alexnet_ir.dsl.layers import WithParameters
+from alexnet_ir.dsl.lower import Layer, Lowering
+from alexnet_ir.dsl.sections import SectionReader
+from alexnet_ir.dsl.signature import slots_of
+from alexnet_ir.ir.types import TensorType, sample_text, shape_text
+
+PARAMETRIC = ("conv", "local", "fc")
+
+
+def image_shape(lowering: Lowering) -> tuple[int, ...] | None:
+    """(channels, rows, columns) of the net's input."""
+    inputs = [layer for layer in lowering.layers if layer.op == "input"]
+    return lowering.graph.tensor(lowering.graph.named(inputs[0].value)).shape[1:] if inputs else None
+
+
+def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec, lowering: Lowering, reader: SectionReader) -> None:
+    """Report where a `train` section asks for what its net or data do not have."""
+    report = reader.report
+    scores = [lowering.graph.type(value) for value in lowering.graph.outputs.values()]
+    for type_ in scores:
+        if isinstance(type_, TensorType) and len(type_.shape) != 2:
+            report.error(
+                "R003", f"`{recipe.net.id}` returns a map of {sample_text(type_)}, and a loss wants a score for each class",
+                recipe.net.span or recipe.span, helps=["end the net in `-> flatten -> fc(classes)` or `-> global_avgpool`"],
+            )  # fmt: skip
+    weights = recipe.loss.weights
+    if weights is not None and len(weights) != len(scores):
+        report.error(
+            "R004", f"{len(weights)} weights for {len(scores)} results of `{recipe.net.id}`",
+            reader.spans.get((recipe.name, "loss"), recipe.span), helps=["give one weight for each value it returns"],
+        )  # fmt: skip
+    if scores and isinstance(scores[0], TensorType) and len(scores[0].shape) == 2:
+        _check_classes(scores[0].shape[1], recipe, data, reader)
+    _check_images(data, lowering, recipe, reader)
+    for event in recipe.events:
+        _check_event(event.event, data, lowering, reader)
+
+
+def _check_classes(classes: int, recipe: spec.TrainSpec, data: spec.DataSpec, reader: SectionReader) -> None:
+    has = data.source.classes if isinstance(data.source, spec.Synthetic) else data.source.class_count
+    if has is None or has == classes:
+        return
+    reader.report.error(
+        "R005", f"`{recipe.net.id}` scores {classes} classes, `{data.source.name}` has {has}",
+        recipe.net.span or recipe.span, label=f"{classes} classes",
+        notes=[f"the data is named at {reader.spans.get((data.name, 'source'), data.span)}"],
+        helps=[f"give the net's last layer {has} units; with a parameter: `net: {recipe.net.id}(classes = {has})`"],
+    )  # fmt: skip
+
+
+def _check_images(data: spec.DataSpec, lowering: Lowering, recipe: spec.TrainSpec, reader: SectionReader) -> None:
+    wants = image_shape(lowering)
+    for which, transforms in (("train", data.train), ("eval", data.eval)):
+        shape = _shape_after(data, transforms, reader)
+        if shape is None or wants is None or all(a in (None, b) for a, b in zip(shape, wants, strict=True)):
+            continue
+        given = " x ".join("?" if n is None else str(n) for n in shape)
+        reader.report.error(
+            "R006", f"`{recipe.net.id}` reads images of {shape_text(wants)}, the data gives {given}",
+            reader.spans.get((data.name, which)) or reader.spans.get((data.name, "source")),
+            label=f"these give {given}",
+            helps=[f"say `input({', '.join('?' if n is None else str(n) for n in shape)})` in the net, or crop to its size"],
+        )  # fmt: skip
+
+
+def _shape_after(
+    data: spec.DataSpec, transforms: tuple[spec.Transform, ...], reader: SectionReader
+) -> tuple[int | None, int | None, int | None] | None:
+    """What the transforms make of a stored image; None in the place of what only the data knows."""
+    channels, rows, columns = data.source.stored or (None, None, None)
+    for transform in transforms:
+        if isinstance(transform, spec.Resize):
+            rows = columns = None
+        if isinstance(transform, spec.RandomCrop | spec.CenterCrop | spec.TenCrop):
+            least = min(n for n in (rows, columns, transform.size) if n is not None)
+            if least < transform.size:
+                reader.report.error(
+                    "R007", f"a crop of {transform.size} is larger than the image of {rows} x {columns}",
+                    reader.span_of(transform), helps=[f"crop to at most {least}"],
+                )  # fmt: skip
+                return None
+            rows = columns = transform.size
+    return channels, rows, columns
+
+
+def _check_event(
+    event: spec.SetEvent | spec.Freeze, data: spec.DataSpec, lowering: Lowering, reader: SectionReader
+) -> None:
+    layers = {layer.path for layer in lowering.layers}
+    transforms = {transform.name: transform for transform in data.train}
+    target = event.target
+    if target.id not in layers and (isinstance(event, spec.Freeze) or target.id not in transforms):
+        _unknown_layer(target, (*layers, *transforms), reader.report)
+        return
+    if isinstance(event, spec.SetEvent):
+        cls = type(transforms[target.id]) if target.id in transforms else WithParameters
+        known = [slot.name for slot in slots_of(cls)]
+        for name, _ in event.values:
+            if name not in known:
+                close = nearest(name, known)
+                helps = [f"did you mean `{close}`?"] if close else [f"it has {', '.join(known)}"]
+                reader.report.error("N002", f"`{target.id}` has no `{name}` to set", target.span, helps=helps)
+
+
+def _unknown_layer(target: spec.Reference, known: tuple[str, ...], report: Diagnostics) -> None:
+    close = nearest(target.id, known)
+    helps = [f"did you mean `{close}`?"] if close else ["`alexnet-ir summary` lists the layers"]
+    report.error("N009", f"unknown layer `{target.id}`", target.span, helps=helps)
+
+
+def check_place(place: spec.PlaceSpec, lowering: Lowering, reader: SectionReader) -> None:
+    """Report splits that cannot be made."""
+    layers = {layer.path: number for number, layer in enumerate(lowering.layers)}
+    for split in place.splits:
+        ends = [split.first, split.last] if isinstance(split, spec.BatchSplit | spec.ChannelSplit) else [split.layer]
+        if any(end.id not in layers for end in ends):
+            for end in ends:
+                if end.id not in layers:
+                    _unknown_layer(end, tuple(layers), reader.report)
+            continue
+        first, last = layers[ends[0].id], layers[ends[-1].id]
+        if first > last:
+            reader.report.error(
+                "D001",
+                f"`{ends[0].id}` comes after `{ends[-1].id}`",
+                ends[0].span,
+                helps=["give the earlier layer as `from`"],
+            )
+        for layer in lowering.layers[first : last + 1]:
+            _check_split(split, layer, place, lowering, reader)
+
+
+def _check_split(
+    split: spec.Split, layer: Layer, place: spec.PlaceSpec, lowering: Lowering, reader: SectionReader
+) -> None:
+    span = reader.span_of(split)
+    if isinstance(split, spec.OnDevice):
+        if split.device >= place.devices:
+            last = place.devices - 1
+            reader.report.error("D002", f"there is no device {split.device}: they are 0 to {last}", span)
+        return
+    if layer.op not in PARAMETRIC:
+        return
+    graph = lowering.graph
+    node = graph.node(graph.named(layer.path))
+    read, made = graph.tensor(node.operands[0]), graph.tensor(node.results[0])
+    what, count = {
+        "batch": ("images of a batch", made.shape[0]),
+        "inputs": ("inputs", read.shape[1]),
+    }.get(split.name, ("units" if layer.op == "fc" else "kernels", made.shape[1]))
+    if count % place.devices:
+        whole = 2 * (read.nbytes + made.nbytes) * (place.devices - 1) // place.devices
+        reader.report.error(
+            "D003", f"{layer.path}: {count} {what} cannot be shared out evenly over {place.devices} devices",
+            span, label=f"{count} / {place.devices} = {count / place.devices:g}",
+            notes=[f"whole on one device, the layer would move {whole:,} bytes a step (what it reads and makes, both ways)"],
+            helps=[f"use a multiple of {place.devices}, or leave `{layer.path}` out of the split"],
+        )  # fmt: skip

@@ -1,0 +1,461 @@
+"""From a net's syntax tree to its forward graph: blocks and repeats unrolled, names resolved, shapes inferred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from alexnet_ir.diagnostics import Diagnostics, Span
+from alexnet_ir.dsl import syntax
+from alexnet_ir.dsl.evaluate import Evaluator
+from alexnet_ir.dsl.layers import INITIALISERS, LAYERS, InputLayer, Site
+from alexnet_ir.dsl.names import layer_slots, parameter_slots
+from alexnet_ir.dsl.signature import FAILED, Slot, construct, describe, match_arguments, missing, slots_of
+from alexnet_ir.ir.attributes import Attributes
+from alexnet_ir.ir.graph import Graph, Value
+from alexnet_ir.ir.op import TypeRuleError
+from alexnet_ir.ir.types import ErrorType, f32
+from alexnet_ir.ops.elementwise import Identity
+
+MAX_DEPTH = 50
+MAX_CALLS = 20_000
+"""Calls of ops and blocks in one net; ResNet-152 has about 600."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One or several values of the graph that stand for an expression."""
+
+    values: tuple[Value, ...]
+
+    def __str__(self) -> str:
+        return "an image or map" if len(self.values) == 1 else f"{len(self.values)} values"
+
+
+@dataclass(frozen=True)
+class UnitValue:
+    """An op or block as a value: `act = relu`, with the arguments it was written with and where they have a meaning."""
+
+    callee: str
+    arguments: tuple[syntax.Argument, ...]
+    scope: Scope
+
+    def __str__(self) -> str:
+        return f"the op or block `{self.callee}`"
+
+
+Defaults = dict[str, dict[str, tuple[Any, Span]]]
+"""For each op, the keyword arguments that `defaults` give it, evaluated, and where they were written."""
+
+
+@dataclass
+class Scope:
+    """The names of one call of a net, block or labelled group; `path` begins the names of what it makes."""
+
+    path: str
+    names: dict[str, Any]
+    defaults: Defaults
+    depth: int
+    taken: set[str] = field(default_factory=set)
+
+    def fresh(self, op: str) -> str:
+        """The op and the first ordinal whose name is free."""
+        number = 1
+        while f"{op}{number}" in self.taken:
+            number += 1
+        self.taken.add(f"{op}{number}")
+        return f"{op}{number}"
+
+    def inner(self, name: str, stages: Sequence[syntax.Stage]) -> Scope:
+        """The scope of a labelled group or a turn of a repeat: it sees the names around it and has its own paths."""
+        return Scope(f"{self.path}{name}/", dict(self.names), self.defaults, self.depth + 1, labels(stages))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer as it was written: its path, op, place, and the name of the value it makes."""
+
+    path: str
+    op: str
+    span: Span
+    value: str
+
+
+def labels(stages: Sequence[syntax.Stage]) -> set[str]:
+    """The labels that belong to the scope in which these stages stand."""
+    found: set[str] = set()
+    for stage in stages:
+        if stage.label is not None:
+            found.add(stage.label)
+        elif isinstance(stage.unit, syntax.Group) and stage.repeat is None:
+            found |= labels(stage.unit.stages)
+        if isinstance(stage.unit, syntax.StageIf):
+            found |= labels([stage.unit.then, stage.unit.otherwise])
+    return found
+
+
+def expression_labels(expr: syntax.Expr) -> set[str]:
+    """The labels in an expression."""
+    match expr:
+        case syntax.Chain():
+            return expression_labels(expr.head) | labels(expr.stages)
+        case syntax.If():
+            return expression_labels(expr.then) | expression_labels(expr.otherwise)
+        case syntax.Call():
+            return set().union(*(expression_labels(a.value) for a in expr.arguments))
+        case _:
+            return set()
+
+
+class Lowering(Evaluator[Scope]):
+    """Builds one net's forward graph; what is wrong is reported, and lowering goes on without it."""
+
+    def __init__(
+        self, definitions: Mapping[str, syntax.Definition], batch: int, factors: dict[str, float], report: Diagnostics
+    ) -> None:
+        super().__init__(report)
+        self.definitions, self.batch, self.factors = definitions, batch, factors
+        self.graph = Graph("net")
+        self.layers: list[Layer] = []
+        self._calls = 0
+        self._paths: set[str] = set()
+
+    def outermost(self) -> Scope:
+        """A scope in which only the language's and the file's own names have a meaning."""
+        return Scope("", {}, {}, 0)
+
+    # --- nets and blocks ------------------------------------------------------------------------------------------
+
+    def net(self, definition: syntax.Definition, arguments: Mapping[str, tuple[Any, Span]]) -> None:
+        """Lower a net with these arguments; its results become the outputs `score`, `score.2`, ..."""
+        self.graph.name = definition.name
+        given = {name: value for name, (value, _) in arguments.items()}
+        if missing(definition.name, parameter_slots(definition), given, definition.name_span, self.report):
+            return
+        results = self.body(definition, given, self.outermost())
+        if results is FAILED:
+            return
+        for number, value in enumerate(results.values, 1):
+            self.graph.outputs["score" if number == 1 else f"score.{number}"] = value
+
+    def body(self, definition: syntax.Definition, given: Mapping[str, Any], scope: Scope) -> Any:
+        """Lower a body in a scope made for it: the Flow of its results."""
+        for parameter in definition.parameters:
+            if parameter.name in given:
+                scope.names[parameter.name] = given[parameter.name]
+            elif parameter.default is not None:
+                scope.names[parameter.name] = self.value(parameter.default, scope)
+        body = definition.body
+        scope.defaults = self.defaults(body.defaults, scope)
+        for let in body.lets:
+            scope.taken |= {name.id for name in let.names} | expression_labels(let.value)
+        scope.taken |= set().union(*(expression_labels(result) for result in body.results))
+        for let in body.lets:
+            self.let(let, scope)
+        results = [self.flow(result, scope) for result in body.results]
+        if any(result is FAILED for result in results):
+            return FAILED
+        return Flow(tuple(value for result in results for value in result.values))
+
+    def defaults(self, rules: Sequence[syntax.Rule], scope: Scope) -> Defaults:
+        merged = {op: dict(arguments) for op, arguments in scope.defaults.items()}
+        for rule in rules:
+            for argument in rule.arguments:
+                value = self.value(argument.value, scope)
+                for op in rule.ops:
+                    if argument.name is not None:
+                        merged.setdefault(op.id, {})[argument.name] = (value, argument.span)
+        return merged
+
+    def let(self, let: syntax.Let, scope: Scope) -> None:
+        if isinstance(let.value, syntax.Call) and let.value.callee == "input":
+            value = self.input(let.value, scope, let.names[0].id)
+        else:
+            value = self.value(let.value, scope)
+        names = let.names
+        if len(names) == 1:
+            scope.names[names[0].id] = value
+            return
+        parts = [Flow((v,)) for v in value.values] if isinstance(value, Flow) else [FAILED] * len(names)
+        if isinstance(value, Flow) and len(parts) != len(names):
+            self.report.error("T008", f"{len(names)} names for {len(parts)} values", names[0].span.to(names[-1].span))
+            parts = [FAILED] * len(names)
+        elif not isinstance(value, Flow) and value is not FAILED:
+            self.report.error("T008", f"{len(names)} names for one value", let.span, label=f"found {describe(value)}")
+        scope.names.update(zip((name.id for name in names), parts, strict=True))
+
+    # --- expressions ----------------------------------------------------------------------------------------------
+
+    def flow(self, expr: syntax.Expr, scope: Scope) -> Any:
+        """An expression that must be values of the graph."""
+        value = self.value(expr, scope)
+        if value is FAILED or isinstance(value, Flow):
+            return value
+        self.report.error("T009", "expected an image or map", expr.span, label=f"found {describe(value)}")
+        return FAILED
+
+    def name(self, expr: syntax.Name, scope: Scope) -> Any:
+        if expr.id in scope.names:
+            return scope.names[expr.id]
+        if expr.id in LAYERS or self._block(expr.id):
+            return UnitValue(expr.id, (), scope)
+        return FAILED  # reported by the check of names
+
+    def _block(self, name: str) -> syntax.Definition | None:
+        found = self.definitions.get(name)
+        return found if found is not None and found.kind == "block" else None
+
+    def chain(self, expr: syntax.Chain, scope: Scope) -> Any:
+        flow = self.flow(expr.head, scope)
+        return self.stages(expr.stages, flow, scope)
+
+    def call(self, expr: syntax.Call, scope: Scope) -> Any:
+        if expr.callee in INITIALISERS and expr.callee not in scope.names:
+            return self.attributes(INITIALISERS[expr.callee], expr, scope)
+        if expr.callee == "input":
+            return self.input(expr, scope, scope.fresh("input"))
+        takes_values = self._takes_values(expr, scope)
+        if not takes_values:
+            return UnitValue(expr.callee, expr.arguments, scope)
+        return self.unit(expr, None, scope, None)
+
+    def _takes_values(self, expr: syntax.Call, scope: Scope) -> bool:
+        """Whether a call outside a chain is given what it works on, or is an op with arguments, to be passed on."""
+        definition = self._block(expr.callee)
+        if definition is not None and expr.callee not in scope.names:
+            return True
+        return any(
+            isinstance(a.value, syntax.Chain | syntax.Call) or self._is_flow(a.value, scope)
+            for a in expr.arguments
+            if a.name is None
+        )
+
+    def _is_flow(self, expr: syntax.Expr, scope: Scope) -> bool:
+        return isinstance(expr, syntax.Name) and isinstance(scope.names.get(expr.id), Flow)
+
+    def attributes(self, cls: type[Attributes], call: syntax.Call, scope: Scope) -> Any:
+        """A call of something that stands for itself, such as `normal(0.01)`."""
+        found = match_arguments(call.callee, slots_of(cls), call.arguments, self.report)
+        values = {name: self.value(argument.value, scope) for name, argument in found.items()}
+        spans = {name: argument.span for name, argument in found.items()}
+        return construct(cls, call.callee, values, spans, call.span, self.report)
+
+    def input(self, call: syntax.Call, scope: Scope, name: str) -> Any:
+        """`input(c, h, w)`: the one image that a net reads."""
+        made = self.attributes(InputLayer, call, scope)
+        if made is FAILED:
+            return FAILED
+        already = [n for n in self.graph.inputs if not n.startswith("train.")]
+        if already:
+            self.report.error("T010", "a net reads one image", call.span, label=f"`{already[0]}` is its input already")
+            return FAILED
+        shape = f32(self.batch, made.channels, made.rows, made.columns)
+        value = self.graph.input(f"{scope.path}{name}", shape, span=call.span)
+        self.layers.append(Layer(f"{scope.path}{name}", "input", call.span, f"{scope.path}{name}"))
+        return Flow((value,))
+
+    # --- chains ---------------------------------------------------------------------------------------------------
+
+    def stages(self, stages: Sequence[syntax.Stage], flow: Any, scope: Scope) -> Any:
+        for stage in stages:
+            flow = self.stage(stage, flow, scope)
+        return flow
+
+    def stage(self, stage: syntax.Stage, flow: Any, scope: Scope) -> Any:
+        if stage.repeat is None:
+            flow = self.unit(stage.unit, flow, scope, stage.label)
+            if stage.label is not None:
+                scope.names[stage.label] = flow
+            return flow
+        count = self.value(stage.repeat, scope)
+        if count is FAILED:
+            return FAILED
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            self.report.error(
+                "T011",
+                "a repeat takes a whole number of at least 0",
+                stage.repeat.span,
+                label=f"found {describe(count)}",
+            )
+            return FAILED
+        for turn in range(1, count + 1):
+            flow = self.turn(stage, turn, flow, scope)
+            if self._calls > MAX_CALLS:
+                return FAILED
+        return flow
+
+    def turn(self, stage: syntax.Stage, turn: int, flow: Any, scope: Scope) -> Any:
+        """One turn of a repeat; a group gets a scope of its own each time."""
+        if stage.label is not None:
+            name = f"{stage.label}{turn}"
+            if name in scope.taken:
+                self.report.error(
+                    "N005", f"`{name}`, a turn of this repeat, is bound twice", stage.label_span,
+                    helps=["choose another name"],
+                )  # fmt: skip
+            scope.taken.add(name)
+            return self.unit(stage.unit, flow, scope, name)
+        name = scope.fresh("repeat") if isinstance(stage.unit, syntax.Group) else None
+        return self.unit(stage.unit, flow, scope, name)
+
+    def unit(self, unit: syntax.Unit, flow: Any, scope: Scope, name: str | None) -> Any:
+        """Apply a unit to what flows into it (None: a call outside a chain, which has all it works on as arguments)."""
+        match unit:
+            case syntax.Group():
+                inner = scope if name is None else scope.inner(name, unit.stages)
+                return self.stages(unit.stages, flow, inner)
+            case syntax.StageIf():
+                chosen = self.condition(unit.condition, scope)
+                if chosen is None:
+                    return FAILED
+                branch = unit.then if chosen else unit.otherwise
+                if name is None:
+                    return self.stage(branch, flow, scope)
+                if branch.label is None and branch.repeat is None:
+                    return self.unit(branch.unit, flow, scope, name)
+                return self.stage(branch, flow, scope.inner(name, [branch]))
+            case syntax.Name():
+                return self.apply(unit.id, (), unit.span, flow, scope, scope, name)
+            case syntax.Call():
+                return self.apply(unit.callee, unit.arguments, unit.span, flow, scope, scope, name)
+
+    def apply(
+        self,
+        callee: str,
+        arguments: tuple[syntax.Argument, ...],
+        span: Span,
+        flow: Any,
+        scope: Scope,
+        meaning: Scope,
+        name: str | None,
+    ) -> Any:
+        """Apply an op or block; `meaning` is the scope in which the arguments are read, `scope` the one it is used in."""
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            self.report.error("T012", f"this net has more than {MAX_CALLS} calls", span)
+            return FAILED
+        if callee in meaning.names:
+            value = meaning.names[callee]
+            if isinstance(value, UnitValue) and not arguments:
+                return self.apply(value.callee, value.arguments, span, flow, scope, value.scope, name)
+            if isinstance(value, UnitValue):
+                self.report.error("T013", f"`{callee}` stands for `{value.callee}`, arguments and all", span)
+            elif value is not FAILED:
+                self.report.error("T013", f"`{callee}` is no op or block", span, label=f"it is {describe(value)}")
+            return FAILED
+        definition = self._block(callee)
+        if definition is not None:
+            return self.block(definition, arguments, span, flow, scope, meaning, name)
+        if callee in LAYERS:
+            return self.layer(callee, arguments, span, flow, scope, meaning, name)
+        if callee == "input":
+            self.report.error("T010", "`input` begins a chain: nothing flows into it", span)
+        return FAILED  # an unknown name was reported by the check of names
+
+    def block(
+        self,
+        definition: syntax.Definition,
+        arguments: tuple[syntax.Argument, ...],
+        span: Span,
+        flow: Any,
+        scope: Scope,
+        meaning: Scope,
+        name: str | None,
+    ) -> Any:
+        slots = parameter_slots(definition)
+        given: dict[str, Any] = {}
+        if flow is not None and slots:
+            given[slots[0].field] = flow
+            slots = slots[1:]
+        found = match_arguments(definition.name, slots, arguments, self.report)
+        given |= {slot: self.value(argument.value, meaning) for slot, argument in found.items()}
+        if missing(definition.name, slots, given, span, self.report) or flow is FAILED:
+            return FAILED
+        if scope.depth >= MAX_DEPTH:
+            self.report.error("T012", f"`{definition.name}` is nested more than {MAX_DEPTH} deep", span)
+            return FAILED
+        path = f"{scope.path}{name or scope.fresh(definition.name)}/"
+        return self.body(definition, given, Scope(path, {}, scope.defaults, scope.depth + 1))
+
+    def layer(
+        self,
+        op: str,
+        arguments: tuple[syntax.Argument, ...],
+        span: Span,
+        flow: Any,
+        scope: Scope,
+        meaning: Scope,
+        name: str | None,
+    ) -> Any:
+        rule = LAYERS[op]
+        path = f"{scope.path}{name or scope.fresh(op)}"
+        operands, rest = self.operands(arguments, flow, meaning)
+        slots = layer_slots(op)
+        found = match_arguments(op, slots, rest, self.report)
+        values = {slot: self.value(argument.value, meaning) for slot, argument in found.items()}
+        spans = {slot: argument.span for slot, argument in found.items()}
+        self._add_defaults(op, slots, scope, values, spans)
+        made = construct(rule.attributes, op, values, spans, span, self.report)
+        if made is FAILED or operands is FAILED or not self._fits(op, rule.operands, operands, span):
+            return FAILED
+        return self.build(op, made, operands, path, span, spans)
+
+    def operands(
+        self, arguments: tuple[syntax.Argument, ...], flow: Any, meaning: Scope
+    ) -> tuple[Any, list[syntax.Argument]]:
+        """What flows in and the leading arguments that are values of the graph; and the other arguments."""
+        flows = [] if flow is None else [flow]
+        rest = list(arguments)
+        while rest and rest[0].name is None and self._may_be_flow(rest[0].value, meaning):
+            flows.append(self.flow(rest.pop(0).value, meaning))
+        if any(f is FAILED for f in flows):
+            return FAILED, rest
+        return [value for f in flows for value in f.values], rest
+
+    def _may_be_flow(self, expr: syntax.Expr, scope: Scope) -> bool:
+        if isinstance(expr, syntax.Name):
+            return isinstance(scope.names.get(expr.id), Flow) or scope.names.get(expr.id) is FAILED
+        return isinstance(expr, syntax.Chain) or (isinstance(expr, syntax.Call) and expr.callee not in INITIALISERS)
+
+    def _fits(self, op: str, names: tuple[str, ...], operands: Sequence[Value], span: Span) -> bool:
+        variadic = bool(names) and names[-1].endswith("...")
+        if len(operands) == len(names) or (variadic and len(operands) >= len(names)):
+            return True
+        more = " or more" if variadic else ""
+        self.report.error("T014", f"`{op}` works on {len(names)}{more} values", span, label=f"found {len(operands)}")
+        return False
+
+    def _add_defaults(
+        self, op: str, slots: Sequence[Slot], scope: Scope, values: dict[str, Any], spans: dict[str, Span]
+    ) -> None:
+        given = scope.defaults.get(op, {})
+        for slot in slots:
+            if slot.name in given and slot.field not in values:
+                values[slot.field], spans[slot.field] = given[slot.name]
+
+    def build(
+        self, op: str, made: Attributes, operands: list[Value], path: str, span: Span, spans: Mapping[str, Span]
+    ) -> Flow:
+        """Add the layer's nodes; where its rule fails, say so and go on with a value in error."""
+        if path in self._paths:
+            self.report.error("N005", f"there are two layers `{path}`", span, helps=["give one another label"])
+            return self._poisoned(path, operands, span)
+        self._paths.add(path)
+        if any(isinstance(self.graph.type(v), ErrorType) for v in operands):
+            return self._poisoned(path, operands, span)
+        site = Site(self.graph, path, span, self.factors)
+        try:
+            value = LAYERS[op].build(site, made, operands)
+        except TypeRuleError as failure:
+            where = spans.get(failure.argument or "", span)
+            self.report.error(
+                failure.code, f"{path}: {failure.message}", where,
+                label=failure.label, notes=failure.notes, helps=failure.helps,
+            )  # fmt: skip
+            return self._poisoned(path, operands, span)
+        self.layers.append(Layer(path, op, span, self.graph.value_name(value)))
+        return Flow((value,))
+
+    def _poisoned(self, path: str, operands: list[Value], span: Span) -> Flow:
+        return Flow((self.graph.poison(Identity(), *operands, name=path, span=span, types=(ErrorType(),)),))
