@@ -26,8 +26,10 @@ def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec, lowering: Lowering
     for type_ in scores:
         if isinstance(type_, TensorType) and len(type_.shape) != 2:
             report.error(
-                "R003", f"`{recipe.net.id}` returns a map of {sample_text(type_)}, and a loss wants a score for each class",
-                recipe.net.span or recipe.span, helps=["end the net in `-> flatten -> fc(classes)` or `-> global_avgpool`"],
+                "R003",
+                f"`{recipe.net.id}` returns a map of {sample_text(type_)}, and a loss wants a score for each class",
+                recipe.net.span or recipe.span,
+                helps=["end the net in `-> flatten -> fc(classes)` or `-> global_avgpool`"],
             )  # fmt: skip
     weights = recipe.loss.weights
     if weights is not None and len(weights) != len(scores):
@@ -60,12 +62,13 @@ def _check_images(data: spec.DataSpec, lowering: Lowering, recipe: spec.TrainSpe
         shape = _shape_after(data, transforms, reader)
         if shape is None or wants is None or all(a in (None, b) for a, b in zip(shape, wants, strict=True)):
             continue
-        given = " x ".join("?" if n is None else str(n) for n in shape)
+        sizes = ["?" if n is None else str(n) for n in shape]
+        given = " x ".join(sizes)
         reader.report.error(
             "R006", f"`{recipe.net.id}` reads images of {shape_text(wants)}, the data gives {given}",
             reader.spans.get((data.name, which)) or reader.spans.get((data.name, "source")),
             label=f"these give {given}",
-            helps=[f"say `input({', '.join('?' if n is None else str(n) for n in shape)})` in the net, or crop to its size"],
+            helps=[f"say `input({', '.join(sizes)})` in the net, or crop to its size"],
         )  # fmt: skip
 
 
@@ -159,6 +162,6 @@ def _check_split(
         reader.report.error(
             "D003", f"{layer.path}: {count} {what} cannot be shared out evenly over {place.devices} devices",
             span, label=f"{count} / {place.devices} = {count / place.devices:g}",
-            notes=[f"whole on one device, the layer would move {whole:,} bytes a step (what it reads and makes, both ways)"],
+            notes=[f"whole on one device, it would move {whole:,} bytes a step (what it reads and makes, both ways)"],
             helps=[f"use a multiple of {place.devices}, or leave `{layer.path}` out of the split"],
         )  # fmt: skip

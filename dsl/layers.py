@@ -1,7 +1,7 @@
 """The ops of the language: their arguments, and what each becomes in the graph.
 
-Most are an op of the IR as it stands. Those with parameters (conv, local, fc, batchnorm), with a random stream (dropout)
-or without an operand (input) say here what they add.
+Most are an op of the IR as it stands. Those with parameters (conv, local, fc, batchnorm), with a random stream
+(dropout) or without an operand (input) say here what they add.
 """
 
 from __future__ import annotations

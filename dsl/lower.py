@@ -330,7 +330,7 @@ class Lowering(Evaluator[Scope]):
         meaning: Scope,
         name: str | None,
     ) -> Any:
-        """Apply an op or block; `meaning` is the scope in which the arguments are read, `scope` the one it is used in."""
+        """Apply an op or block, used in `scope`, whose arguments are read in the scope `meaning`."""
         self._calls += 1
         if self._calls > MAX_CALLS:
             self.report.error("T012", f"this net has more than {MAX_CALLS} calls", span)

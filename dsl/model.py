@@ -62,20 +62,24 @@ def read_source(path: Path) -> Source:
 
 def check(source: Source) -> Diagnostics:
     """Everything that is wrong with a file, each of its recipes, placements and nets tried."""
+    return examine(source)[0]
+
+
+def examine(source: Source) -> tuple[Diagnostics, tuple[Graph, ...]]:
+    """Everything that is wrong with a file, and the graphs of those of its nets that could be made."""
     report = Diagnostics()
     try:
         reader = _FileReader(source, {}, report)
     except AlexnetError as failure:
         for diagnostic in failure.diagnostics:
             report.add(diagnostic)
-        return report
+        return report, ()
     for section in reader.of_kind("train"):
         reader.recipe(section, None, None)
     for section in reader.of_kind("place"):
         reader.place(section)
-    for definition in reader.nets.values():
-        reader.lowered_by_default(definition)
-    return report
+    lowerings = [reader.lowered_by_default(d) for d in reader.file.definitions if d.kind == "net"]
+    return report, tuple(lowering.graph for lowering in lowerings if lowering is not None)
 
 
 def load(source: Source, choice: Choice | None = None) -> Model:

@@ -1,8 +1,8 @@
 """The contract of a pass, and how a pipeline of them runs.
 
-A pass is a frozen dataclass whose fields are its options; its file, its `name` and its name on the command line are the
-same word. It edits the graph it is given and says whether it changed anything. Between all passes, always: the verifier,
-and one hook that sees name, graph, change and time.
+A pass is a frozen dataclass whose fields are its options; its file, its `name` and its name on the command line are
+the same word. It edits the graph it is given and says whether it changed anything. Between all passes, always: the
+verifier, and one hook that sees name, graph, change and time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Hook = Callable[[PassRecord, Graph], None]
 
 
 def run_passes(graph: Graph, passes: Sequence[Pass], hook: Hook | None = None) -> Graph:
-    """A new graph: `graph` after all the passes; `graph` itself stays as it is. VerificationError if a pass breaks it."""
+    """A new graph, which is `graph` after all the passes; VerificationError if one breaks it."""
     graph = graph.copy()
     verify(graph)
     for pass_ in passes:

@@ -1,7 +1,7 @@
 """Names of what every program has. Users' names have no dots, so none of theirs is taken."""
 
 SCORE = "score"
-"""The output that is the net's answer; further results of a net are `score.2`, `score.3`, and exist in training only."""
+"""The output that is the net's answer; further results are `score.2`, `score.3`, and exist in training only."""
 LOSS = "loss"
 LABEL = "train.label"
 SEED = "train.seed"

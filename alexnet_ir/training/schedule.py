@@ -30,13 +30,13 @@ def learning_rate(schedule: spec.Schedule, base: float, step: int, steps_per_epo
             raise ValueError(f"nothing runs {schedule.name}(...) yet")
 
 
-def unsupported(recipe: spec.TrainSpec) -> list[str]:
+def unsupported(recipe: spec.TrainSpec, stop: spec.Stop) -> list[str]:
     """What a recipe asks for and nothing runs yet, a line each."""
     found = []
     if isinstance(recipe.schedule, spec.Plateau):
-        found.append("schedule: plateau(...) is accepted by check, but nothing runs it yet; drops(...) does")
+        found.append("plateau(...) is accepted by check, but nothing runs it yet; drops(...) and others do")
     if recipe.events:
-        found.append("events: are accepted by check, but nothing runs them yet")
-    if isinstance(recipe.stop, spec.ErrorBelow) and isinstance(recipe.schedule, spec.Polynomial | spec.Cosine):
-        found.append(f"schedule: {recipe.schedule.name}(...) wants a length, and error_below(...) has none")
+        found.append("events are accepted by check, but nothing runs them yet")
+    if isinstance(stop, spec.ErrorBelow) and isinstance(recipe.schedule, spec.Polynomial | spec.Cosine):
+        found.append(f"{recipe.schedule.name}(...) wants the length of the run, and error_below(...) does not say it")
     return found

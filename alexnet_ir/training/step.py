@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import fields
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from alexnet_ir.backends.base import Backend, Executable, Storage
 from alexnet_ir.compiler import inference_graph, plan_of, recipe_of, training_graph
+from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.names import LABEL, LOSS, SCORE, SEED, STEP, rate
 from alexnet_ir.ir.op import Array
@@ -49,8 +50,8 @@ class Weights(MutableMapping[str, Array]):
 class TrainingStep:
     """`loss = step(images, labels)` updates the weights once.
 
-    `lr` is the recipe's learning rate, to be set by whoever follows a schedule; `steps` counts the updates made; `scores`
-    holds the last batch's, [batch, classes], from before the update.
+    `lr` is the recipe's learning rate, to be set by whoever follows a schedule; `steps` counts the updates made;
+    `scores` and `last_loss` are the last batch's, from before the update.
     """
 
     def __init__(self, model: Model, backend: Backend, seed: int | None = None) -> None:
@@ -60,6 +61,7 @@ class TrainingStep:
         self.lr = recipe.optimizer.lr
         self.steps = 0
         self.scores: Floats = np.zeros((0, 0), np.float32)
+        self.last_loss = 0.0
         plan = plan_of(training_graph(model))
         self._storage = backend.storage(initial_values(plan, self.seed))
         self._training: Executable = backend.build(plan, self._storage)
@@ -84,7 +86,8 @@ class TrainingStep:
         outputs = self._training.run(feeds)
         self.steps += 1
         self.scores = outputs[SCORE]
-        return float(outputs[LOSS])
+        self.last_loss = float(outputs[LOSS])
+        return self.last_loss
 
     def predict(self, images: ArrayLike) -> Floats:
         """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
@@ -96,6 +99,19 @@ class TrainingStep:
             filled[: len(part)] = part
             parts.append(self._inference.run({self._image: filled})[SCORE][: len(part)])
         return np.concatenate(parts) if parts else np.zeros((0, self._classes), np.float32)
+
+    def load(self, tensors: Mapping[str, ArrayLike]) -> None:
+        """Take over all weights by name; AlexnetError where one is missing, unknown or of another shape."""
+        missing = [name for name in self.weights if name not in tensors]
+        unknown = [name for name in tensors if name not in self.weights]
+        if missing or unknown:
+            what = [f"lack {', '.join(missing)}"] * bool(missing) + [f"have {', '.join(unknown)}"] * bool(unknown)
+            raise error(f"these weights are not those of {self.model.net}: they {' and '.join(what)}")
+        for name, value in tensors.items():
+            try:
+                self.weights[name] = value
+            except ValueError as failure:
+                raise error(f"these weights are not those of {self.model.net}: {failure}") from None
 
     @cached_property
     def _inference(self) -> Executable:

@@ -32,6 +32,7 @@ class Saved:
     classes: tuple[str, ...]
     mean: Array | None
     version: str
+    seed: int
     step: int
 
 
@@ -47,6 +48,7 @@ def write_weights(path: Path, saved: Saved) -> None:
         "model_path": saved.model_path,
         "choice": json.dumps(dict(saved.choice)),
         "classes": json.dumps(list(saved.classes)),
+        "seed": str(saved.seed),
         "step": str(saved.step),
     }
     temporary = path.with_name(path.name + ".part")
@@ -75,5 +77,6 @@ def read_weights(path: Path) -> Saved:
     mean = tensors.pop(MEAN, None)
     return Saved(
         tensors, metadata["model"], metadata["model_path"], json.loads(metadata["choice"]),
-        tuple(json.loads(metadata["classes"])), mean, metadata["version"], int(metadata["step"]),
+        tuple(json.loads(metadata["classes"])), mean, metadata["version"], int(metadata["seed"]),
+        int(metadata["step"]),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs a plan step by step on NumPy arrays: by a kernel of the backend where it has one, else by the op's own meaning."""
+"""Runs a plan step by step on NumPy arrays, by the backend's kernel for an op or else by the op's own meaning."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""The Python interface: a model file or text, compiled, and trained on arrays of one's own.
+
+step = alexnet_ir.compile("model.alx", batch=128).trainer()
+loss = step(images, labels)               # one update; images [128, channels, rows, columns], labels [128]
+step.weights["conv1.weight"]              # by name, channels first
+step.predict(images)                      # scores [n, classes] of any number of images
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet_ir.compiler import backend_for, inference_graph, read_model, training_graph
+from alexnet_ir.dsl.model import Choice, Model
+from alexnet_ir.ir.graph import Graph
+from alexnet_ir.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A checked model at one batch size, and what the compiler makes of it."""
+
+    model: Model
+
+    def trainer(self, *, devices: str | None = None, seed: int | None = None) -> TrainingStep:
+        """The training step on a device, with fresh weights; AlexnetError where the file has no `train` section."""
+        return TrainingStep(self.model, backend_for(devices), seed)
+
+    def training_graph(self) -> Graph:
+        """Forward, loss, backward and update as one graph."""
+        return training_graph(self.model)
+
+    def inference_graph(self) -> Graph:
+        """The forward graph as it evaluates."""
+        return inference_graph(self.model)
+
+
+def compile(
+    source: str | Path,
+    *,
+    batch: int | None = None,
+    net: str | None = None,
+    recipe: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Compiled:
+    """Compile a model: the path of a file, or its text. `batch` replaces the recipe's; `settings` are those of `--set`,
+    such as {"net.act": "tanh"}. AlexnetError, with everything that is wrong, for a model that does not check."""
+    return Compiled(read_model(source, Choice(recipe, None, net, batch, settings or {})))

@@ -1,0 +1,37 @@
+"""`alexnet-ir eval`: the error of a trained net on the evaluation set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from alexnet_ir.compiler import backend_for
+from alexnet_ir.data.load import load as load_data
+from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import Source, error
+from alexnet_ir.dsl.model import Choice, load
+from alexnet_ir.training.evaluate import evaluate
+from alexnet_ir.training.run import weights_path
+from alexnet_ir.training.step import TrainingStep
+from alexnet_ir.training.weights import read_weights
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print top-1 and top-5 error."""
+    path = weights_path(Path(args.run_or_weights))
+    saved = read_weights(path)
+    model = load(Source(saved.model_path, saved.model), Choice(**saved.choice))
+    if model.data is None:
+        raise error(f"{path}: its model has no `data` section to evaluate on")
+    step = TrainingStep(model, backend_for(args.devices))
+    step.load(saved.tensors)
+    data = load_data(model.data, model.image, saved.seed, Path(args.data) if args.data else None)
+    errors = evaluate(step, data.eval, Preprocessing(model.data.train, model.data.eval, saved.seed, saved.mean))
+    if args.json:
+        print(json.dumps({"weights": str(path), "data": model.data.source.name} | asdict(errors)))
+    else:
+        print(f"{path}: {errors.images:,} images of {model.data.source.name}: ", end="")
+        print(f"top-1 error {errors.top1:.2%}, top-5 error {errors.top5:.2%}")
+    return 0

@@ -1,0 +1,50 @@
+"""`alexnet-ir train`: train a net on the data that its file names."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from alexnet_ir.cli.model import choice_of, model_path
+from alexnet_ir.compiler import backend_for
+from alexnet_ir.diagnostics import error
+from alexnet_ir.dsl import spec
+from alexnet_ir.dsl.model import load, read_source
+from alexnet_ir.training.loop import Limits, TrainingRun
+from alexnet_ir.training.run import RunFolder, new_run_path
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and say where the run lies."""
+    path, choice = model_path(args.file), choice_of(args)
+    backend = backend_for(args.devices)
+    model = load(read_source(path), choice)
+    for warning in model.warnings:
+        print(warning.render(), file=sys.stderr)
+    limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
+    training = TrainingRun(model, choice, backend, limits)
+    folder = RunFolder(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
+    chosen = "" if args.devices else " (no GPU can be used)"
+    print(
+        f"training {model.net} of {path} by `train {training.recipe.name}` on {backend.name}{chosen}: "
+        f"{len(training.data.train):,} images, batch {model.batch}, {training.steps_per_epoch} steps an epoch, "
+        f"seed {training.step.seed}",
+        flush=True,
+    )
+    try:
+        training.run(folder, lambda line: print(line, flush=True), show_progress=True)
+    finally:
+        print(f"the run is in {folder.path}", flush=True)
+    return 0
+
+
+def _stop(args: argparse.Namespace) -> spec.Stop | None:
+    for flag, value in (("--epochs", args.epochs), ("--steps", args.steps)):
+        if value is not None and not value > 0:
+            raise error(f"{flag} {value:g}: expected a number above 0")
+    if args.epochs is not None and args.steps is not None:
+        raise error("--epochs and --steps both say when to stop: give one")
+    if args.epochs is not None:
+        return spec.Epochs(args.epochs)
+    return None if args.steps is None else spec.Steps(args.steps)
