@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import networkx as nx
 
 from alexnet_ir.ir.graph import Graph, Node, Value
+from alexnet_ir.ir.op import Source as OpSource
 from alexnet_ir.ir.op import TypeRuleError
 from alexnet_ir.ir.types import TensorType
 
@@ -76,6 +77,9 @@ def _name_problems(graph: Graph) -> Iterator[str]:
 
 
 def _boundary_problems(graph: Graph) -> Iterator[str]:
+    sources = [v.node for v in graph.inputs.values()] + [s.read.node for s in graph.states.values()]
+    if sorted(sources) != sorted(node.id for node in graph.topo() if isinstance(node.op, OpSource)):
+        yield "the inputs and states are not the nodes that come from outside"
     for name, value in graph.outputs.items():
         if not _exists(graph, value):
             yield f"output {name} does not exist"

@@ -56,12 +56,12 @@ unary: st.SearchStrategy[Op] = st.one_of(
 
 
 @st.composite
-def graphs(draw: st.DrawFn, rows: Sequence[tuple[Op, Sequence[TensorType]]], most: int = 8) -> Graph:
+def graphs(draw: st.DrawFn, rows: Sequence[tuple[Op, Sequence[TensorType]]], most: int = 12) -> Graph:
     """A graph without errors. `rows` are ops with types of operands that fit them, such as a test table has."""
     grower = _Grower(Graph(draw(st.sampled_from(["AlexNet", "g"]))), draw)
     for _ in range(draw(st.integers(1, 3))):
         grower.source(f32(2, 3, 4, 4))
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(1, most))):
         grower.step(rows)
     grower.finish()
     return grower.graph
@@ -101,7 +101,7 @@ class _Grower:
 
     def step(self, rows: Sequence[tuple[Op, Sequence[TensorType]]]) -> None:
         """One more op, if what is drawn fits."""
-        kind = self.draw(st.sampled_from(["row", "unary", "binary", "weights", "gradient", "placed"]))
+        kind = self.draw(st.sampled_from(["row", "row", "row", "unary", "binary", "weights", "gradient", "placed"]))
         if kind == "row":
             op, types = self.draw(st.sampled_from(rows))
             self.emit(op, *map(self.operand, types))
