@@ -89,7 +89,7 @@ def summarize(model: Model) -> Summary:
     figures = []
     for layer in model.layers:
         own = nodes[layer.path]
-        value = graph.value_of(layer.value)
+        value = graph.named(layer.value)
         output = graph.tensor(value)
         macs = sum(node.op.cost([graph.tensor(v) for v in node.operands], _types(node)).macs for node in own)
         figures.append(

@@ -225,14 +225,7 @@ class Lowering(Evaluator[Scope]):
         definition = self._block(expr.callee)
         if definition is not None and expr.callee not in scope.names:
             return True
-        return any(
-            isinstance(a.value, syntax.Chain | syntax.Call) or self._is_flow(a.value, scope)
-            for a in expr.arguments
-            if a.name is None
-        )
-
-    def _is_flow(self, expr: syntax.Expr, scope: Scope) -> bool:
-        return isinstance(expr, syntax.Name) and isinstance(scope.names.get(expr.id), Flow)
+        return any(self._may_be_flow(a.value, scope) for a in expr.arguments if a.name is None)
 
     def attributes(self, cls: type[Attributes], call: syntax.Call, scope: Scope) -> Any:
         """A call of something that stands for itself, such as `normal(0.01)`."""

@@ -11,6 +11,7 @@ from alexnet_ir.cli.model import model_path
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic
 from alexnet_ir.dsl.model import examine, read_source
 from alexnet_ir.ir.graph import Graph
+from alexnet_ir.summary import parameter_count
 
 SHOWN = 20
 """Diagnostics a file; whoever has more begins with these."""
@@ -31,7 +32,7 @@ class Finding:
 
     def to_json(self) -> dict[str, object]:
         """The same as plain data."""
-        nets = [{"name": net.name, "parameters": net.parameter_count} for net in self.nets if self.good]
+        nets = [{"name": net.name, "parameters": parameter_count(net)} for net in self.nets if self.good]
         diagnostics = [d.to_json() for d in self.diagnostics]
         return {"file": self.file, "fine": self.good, "nets": nets, "diagnostics": diagnostics}
 
@@ -68,7 +69,7 @@ def show(finding: Finding) -> None:
 
 
 def _verdict(finding: Finding) -> str:
-    nets = [f"{net.name}, {net.parameter_count:,} parameters" for net in finding.nets]
+    nets = [f"{net.name}, {parameter_count(net):,} parameters" for net in finding.nets]
     count = len(finding.diagnostics)
     warnings = f"{count} warning{'s' if count > 1 else ''}" if count else "fine"
     return f"{warnings}: {'; '.join(nets) or 'no net'}"
