@@ -26,7 +26,7 @@ from alexnet_ir.ir.attributes import (
     attribute,
     optional,
 )
-from alexnet_ir.ir.graph import Graph, Role, Value
+from alexnet_ir.ir.graph import Graph, Value
 from alexnet_ir.ir.initial import Constant, Initial, Normal, Uniform
 from alexnet_ir.ir.names import SEED, STEP
 from alexnet_ir.ir.op import Op
@@ -101,26 +101,21 @@ class Site:
         """Add a node of this layer, and return its first result."""
         return self.graph.emit(op, *operands, name=self.path + suffix, span=self.span)
 
-    def state(
-        self, what: str, shape: tuple[int, ...], initial: Initial, role: Role = "parameter", **factors: float
-    ) -> Value:
-        """Add a parameter or statistic of this layer: `conv1.weight`."""
-        return self.graph.state(f"{self.path}.{what}", f32(*shape), initial, role=role, span=self.span, **factors)
+    def parameter(self, what: str, shape: tuple[int, ...], layer: WithParameters, initialiser: Initialiser) -> Value:
+        """Add the layer's `weight` or `bias`."""
+        prefix = "bias_" if what == "bias" else ""
+        own = {factor: getattr(layer, prefix + factor) for factor in ("lr_mult", "decay_mult")}
+        lr_mult, decay_mult = (
+            self.factors.get(prefix + factor, 1.0) if value is None else value for factor, value in own.items()
+        )
+        return self.graph.state(
+            f"{self.path}.{what}", f32(*shape), resolved(initialiser, shape),
+            lr_mult=lr_mult, decay_mult=decay_mult, span=self.span,
+        )  # fmt: skip
 
-    def weight(self, shape: tuple[int, ...], layer: WithParameters, initialiser: Initialiser) -> Value:
-        """The layer's weights."""
-        return self.state("weight", shape, resolved(initialiser, shape), **self._factors(layer, ""))
-
-    def bias(self, shape: tuple[int, ...], layer: WithParameters, initialiser: Initialiser) -> Value:
-        """The layer's biases."""
-        return self.state("bias", shape, resolved(initialiser, shape), **self._factors(layer, "bias_"))
-
-    def _factors(self, layer: WithParameters, prefix: str) -> dict[str, float]:
-        out = {}
-        for factor in ("lr_mult", "decay_mult"):
-            own = getattr(layer, prefix + factor)
-            out[factor] = self.factors.get(prefix + factor, 1.0) if own is None else own
-        return out
+    def running(self, what: str, shape: tuple[int, ...], initial: Initial) -> Value:
+        """Add a running statistic of the layer."""
+        return self.graph.state(f"{self.path}.{what}", f32(*shape), initial, role="statistic", span=self.span)
 
 
 def resolved(initialiser: Initialiser, shape: tuple[int, ...]) -> Initial:
@@ -159,7 +154,7 @@ def build_conv(site: Site, layer: ConvLayer, operands: Sequence[Value]) -> Value
     (input,) = operands
     shape = _kernels(site, layer, input)
     op = Conv(layer.stride, layer.pad, layer.groups, layer.dilation, layer.round)
-    out = site.emit(op, input, site.weight(shape, layer, layer.weight))
+    out = site.emit(op, input, site.parameter("weight", shape, layer, layer.weight))
     return _biased(site, layer, out, (layer.kernels,))
 
 
@@ -169,7 +164,7 @@ def build_local(site: Site, layer: ConvLayer, operands: Sequence[Value]) -> Valu
     shape = _kernels(site, layer, input)
     op = Local(layer.stride, layer.pad, layer.groups, layer.dilation, layer.round)
     positions = op.windows(site.tensor(input), layer.size).output
-    out = site.emit(op, input, site.weight((*shape, *positions), layer, layer.weight))
+    out = site.emit(op, input, site.parameter("weight", (*shape, *positions), layer, layer.weight))
     return _biased(site, layer, out, (layer.kernels, *positions))
 
 
@@ -185,7 +180,7 @@ def _kernels(site: Site, layer: ConvLayer, input: Value) -> tuple[int, ...]:
 def _biased(site: Site, layer: ConvLayer | FcLayer, out: Value, shape: tuple[int, ...]) -> Value:
     if layer.bias is None:
         return out
-    return site.emit(BiasAdd(), out, site.bias(shape, layer, layer.bias), suffix=".bias_add")
+    return site.emit(BiasAdd(), out, site.parameter("bias", shape, layer, layer.bias), suffix=".bias_add")
 
 
 @dataclass(frozen=True)
@@ -210,7 +205,7 @@ def build_fc(site: Site, layer: FcLayer, operands: Sequence[Value]) -> Value:
     (input,) = operands
     want_vector("fc", site.tensor(input))
     shape = (layer.units, site.tensor(input).shape[1])
-    out = site.emit(Fc(), input, site.weight(shape, layer, layer.weight))
+    out = site.emit(Fc(), input, site.parameter("weight", shape, layer, layer.weight))
     return _biased(site, layer, out, (layer.units,))
 
 
@@ -228,12 +223,13 @@ def build_batchnorm(site: Site, layer: BatchNormLayer, operands: Sequence[Value]
     (input,) = operands
     type_ = site.tensor(input)
     shape = (type_.shape[1],)
-    weight, bias = site.weight(shape, layer, Constant(1)), site.bias(shape, layer, Constant(0))
+    weight = site.parameter("weight", shape, layer, Constant(1))
+    bias = site.parameter("bias", shape, layer, Constant(0))
     out, mean, variance = site.graph.emit_all(BatchNorm(layer.eps), input, weight, bias, name=site.path, span=site.span)
     unbiased = samples(type_) / (samples(type_) - 1)
     statistics = (("running_mean", Constant(0), mean, 1.0), ("running_var", Constant(1), variance, unbiased))
     for what, initial, batch, correction in statistics:
-        running = site.state(what, shape, initial, "statistic")
+        running = site.running(what, shape, initial)
         op = RunningAverage(layer.momentum, correction)
         site.graph.set_update(f"{site.path}.{what}", site.emit(op, running, batch, suffix=f".{what}.next"))
     return out

@@ -11,7 +11,7 @@ from alexnet_ir.dsl import syntax
 from alexnet_ir.dsl.evaluate import Evaluator
 from alexnet_ir.dsl.layers import INITIALISERS, LAYERS, InputLayer, Site
 from alexnet_ir.dsl.names import layer_slots, parameter_slots
-from alexnet_ir.dsl.signature import FAILED, Slot, construct, describe, match_arguments, missing, slots_of
+from alexnet_ir.dsl.signature import FAILED, Failed, Slot, construct, describe, match_arguments, missing, slots_of
 from alexnet_ir.ir.attributes import Attributes
 from alexnet_ir.ir.graph import Graph, Value
 from alexnet_ir.ir.op import TypeRuleError
@@ -289,8 +289,8 @@ class Lowering(Evaluator[Scope]):
                 )  # fmt: skip
             scope.taken.add(name)
             return self.unit(stage.unit, flow, scope, name)
-        name = scope.fresh("repeat") if isinstance(stage.unit, syntax.Group) else None
-        return self.unit(stage.unit, flow, scope, name)
+        own = scope.fresh("repeat") if isinstance(stage.unit, syntax.Group) else None
+        return self.unit(stage.unit, flow, scope, own)
 
     def unit(self, unit: syntax.Unit, flow: Any, scope: Scope, name: str | None) -> Any:
         """Apply a unit to what flows into it (None: a call outside a chain, which has all it works on as arguments)."""
@@ -390,7 +390,7 @@ class Lowering(Evaluator[Scope]):
         spans = {slot: argument.span for slot, argument in found.items()}
         self._add_defaults(op, slots, scope, values, spans)
         made = construct(rule.attributes, op, values, spans, span, self.report)
-        if made is FAILED or operands is FAILED or not self._fits(op, rule.operands, operands, span):
+        if isinstance(made, Failed) or operands is FAILED or not self._fits(op, rule.operands, operands, span):
             return FAILED
         return self.build(op, made, operands, path, span, spans)
 

@@ -73,9 +73,9 @@ class _Scope:
             self.rule(rule, bound)
         for let in definition.body.lets:
             self.expr(let.value, bound)
-            for name in let.names:
-                self.bind(name.id, name.span, bound)
-                watched.setdefault(name.id, name.span)
+            for bound_name in let.names:
+                self.bind(bound_name.id, bound_name.span, bound)
+                watched.setdefault(bound_name.id, bound_name.span)
         for result in definition.body.results:
             self.expr(result, bound)
         for name, span in watched.items():

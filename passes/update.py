@@ -43,8 +43,8 @@ class Update(Pass):
         values = dict(rates)
         values["parameter"] = state.read
         values["gradient"] = graph.outputs.pop(gradient(state.name))
-        for name, value in (("lr_mult", state.lr_mult), ("decay_mult", state.decay_mult)):
-            values[name] = graph.input(factor(state.name, name), SCALAR, default=value, span=span)
+        for name, default in (("lr_mult", state.lr_mult), ("decay_mult", state.decay_mult)):
+            values[name] = graph.input(factor(state.name, name), SCALAR, default=default, span=span)
         for slot in self.op.slots():
             values[slot] = graph.state(f"{state.name}.{slot}", type_, Constant(0), role="slot", span=span)
         operands = [values[name] for name in self.op.operands]

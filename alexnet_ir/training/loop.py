@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 from tqdm import tqdm
@@ -95,7 +96,7 @@ class TrainingRun:
                 return
             yield batch
 
-    def _epoch(self, epoch: int, folder: RunFolder, bar: tqdm[None]) -> EpochMetrics:
+    def _epoch(self, epoch: int, folder: RunFolder, bar: tqdm[Never]) -> EpochMetrics:
         """One pass over the training set (or what is left of the run), and an evaluation."""
         start, losses, wrong = time.perf_counter(), [], []
         every = max(1, self.steps_per_epoch // 20)
