@@ -210,7 +210,8 @@ class Graph:
                 self.set_update(state.name, new)
 
     def _set_operands(self, node: Node, operands: tuple[Value, ...]) -> None:
-        self._nx.remove_edges_from([(v.node, node.id, i) for i, v in enumerate(node.operands)])
+        for position, operand in enumerate(node.operands):
+            self._nx.remove_edge(operand.node, node.id, key=position)
         self._nodes[node.id] = replace(node, operands=operands)
         self._connect(self._nodes[node.id])
 

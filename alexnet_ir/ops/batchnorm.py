@@ -13,7 +13,6 @@ from alexnet_ir.ir.attributes import FRACTION, POSITIVE, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32, sample_text
-from alexnet_ir.ops.elementwise import Elementwise
 from alexnet_ir.ops.rules import want_rank, want_shape
 
 
@@ -120,7 +119,7 @@ class BatchNormInference(Op):
 
 
 @dataclass(frozen=True)
-class RunningAverage(Elementwise):
+class RunningAverage(Op):
     """running [c], batch [c] -> (1 - momentum) running + momentum correction batch."""
 
     name: ClassVar[str] = "running_average"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from alexnet_ir.ir.attributes import FLAG, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
@@ -114,4 +116,4 @@ class BiasGrad(Op):
 
     def reference(self, grad_output: Array) -> Array:
         axes = (0, *range(2, grad_output.ndim)) if self.per_channel else (0,)
-        return grad_output.sum(axis=axes)
+        return np.asarray(grad_output.sum(axis=axes))

@@ -118,7 +118,7 @@ class TanhGrad(ElementwiseGrad):
     flops_per_element: ClassVar[int] = 3
 
     def reference(self, grad_output: Array, output: Array) -> Array:
-        return grad_output * (1 - output * output)
+        return np.asarray(grad_output * (1 - output * output))
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class SigmoidGrad(ElementwiseGrad):
     flops_per_element: ClassVar[int] = 3
 
     def reference(self, grad_output: Array, output: Array) -> Array:
-        return grad_output * output * (1 - output)
+        return np.asarray(grad_output * output * (1 - output))
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Scale(Elementwise):
     factor: float = attribute(REAL)
 
     def reference(self, input: Array) -> Array:
-        return input * input.dtype.type(self.factor)
+        return np.asarray(input * input.dtype.type(self.factor))
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         return (build.emit(self, grads[0], name="grad_input"),)

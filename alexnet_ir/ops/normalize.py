@@ -34,7 +34,7 @@ def band_sums(values: Array, axis: int, n: int) -> Array:
     width = [(0, 0)] * values.ndim
     width[axis] = (half, half)
     padded = np.moveaxis(np.pad(values, width), axis, 0)
-    return np.moveaxis(sum(padded[i : i + length] for i in range(n)), 0, axis)
+    return np.moveaxis(np.asarray(sum(padded[i : i + length] for i in range(n))), 0, axis)
 
 
 class _Normalization:

@@ -135,7 +135,9 @@ class AvgPool(Pool):
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         rows, columns = build.type(node.operands[0]).shape[2:]
-        op = AvgPoolGrad(self.size, self.stride, self.pad, self.round, self.count_pad, input_size=(rows, columns))
+        op = AvgPoolGrad(
+            self.size, self.stride, self.pad, self.round, count_pad=self.count_pad, input_size=(rows, columns)
+        )
         return (build.emit(op, grads[0], name="grad_input"),)
 
 
@@ -207,7 +209,7 @@ class GlobalAvgPool(Op):
         return f32(*input.shape[:2])
 
     def reference(self, input: Array) -> Array:
-        return input.mean(axis=(2, 3))
+        return np.asarray(input.mean(axis=(2, 3)))
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         rows, columns = build.type(node.operands[0]).shape[2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alexnet_ir.diagnostics import Source, Span
@@ -214,7 +214,7 @@ def test_a_copy_never_gives_an_id_twice() -> None:
     assert twin.emit(Abs(), x, name="c") not in [v for node in graph.topo() for v in node.results]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(table_rows()), st.randoms(use_true_random=False))
 def test_whatever_is_replaced_and_erased_the_graph_holds(graph: Graph, random: object) -> None:
     """Replace values by older ones of their type, then erase what nothing reads, until nothing changes."""
@@ -235,7 +235,7 @@ def test_whatever_is_replaced_and_erased_the_graph_holds(graph: Graph, random: o
     assert all(n.id in roots or any(graph.users(v) for v in n.results) for n in graph.topo())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(table_rows()))
 def test_operands_stand_before_what_reads_them(graph: Graph) -> None:
     seen: set[Value] = set()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from alexnet_ir.diagnostics import Source, Span
 from alexnet_ir.ir.graph import Graph, Value
@@ -129,7 +129,7 @@ def test_everything_is_reported_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(table_rows()))
 def test_grown_graphs_hold_and_notice_any_other_type(graph: Graph) -> None:
     verify(graph)

@@ -139,7 +139,7 @@ def _poolings() -> list[Row]:
             label = f"{what}-counted" if counted else what
             rows += [
                 Row(label, AvgPool(*attributes, counted), [normal(*input)]),
-                Row(label, AvgPoolGrad(*attributes, counted, input_size=maps), [grad]),
+                Row(label, AvgPoolGrad(*attributes, count_pad=counted, input_size=maps), [grad]),
             ]
     return rows
 

@@ -254,7 +254,9 @@ def divisor(op: Any, maps: tuple[int, ...], at: tuple[int, int], inside: int) ->
     """How many cells a mean is over: those in the map, or those in the map and its padding."""
     if not op.count_pad:
         return inside
-    counts = [min(at[a] * op.stride[a] + op.size[a], maps[a] + sum(op.pad[a])) - at[a] * op.stride[a] for a in range(2)]
+    counts: list[int] = [
+        min(at[a] * op.stride[a] + op.size[a], maps[a] + sum(op.pad[a])) - at[a] * op.stride[a] for a in range(2)
+    ]
     return counts[0] * counts[1]
 
 

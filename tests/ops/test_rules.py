@@ -168,7 +168,9 @@ def test_a_rule_accepts_only_what_runs(row: Row, data: st.DataObject) -> None:
         types = row.op.infer([type_of(a) for a in arrays])
     except TypeRuleError:
         return
-    assert list(types) == [type_of(a) for a in row.op.evaluate(arrays)]
+    with np.errstate(all="ignore"):  # squares of ones less ones, and the like
+        results = row.op.evaluate(arrays)
+    assert list(types) == [type_of(a) for a in results]
 
 
 def test_results_are_replicated() -> None:

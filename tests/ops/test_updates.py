@@ -23,7 +23,7 @@ def scalars(*values: float) -> list[Array]:
 
 def gradient_of(parameter: Array, step: int) -> Array:
     """That of a bumpy function: it depends on the parameter, so that mistakes pile up."""
-    return np.cos(3 * parameter + step) + parameter
+    return np.asarray(np.cos(3 * parameter + step) + parameter)
 
 
 def train_sgd(start: Array, lr: Rates, *others: float) -> list[Array]:
