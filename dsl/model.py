@@ -11,7 +11,7 @@ from alexnet_ir.diagnostics import AlexnetError, Diagnostic, Diagnostics, Source
 from alexnet_ir.dsl import spec, syntax
 from alexnet_ir.dsl.agree import check_place, check_recipe, image_shape
 from alexnet_ir.dsl.lower import Layer, Lowering
-from alexnet_ir.dsl.names import check_names, parameter_slots
+from alexnet_ir.dsl.names import check_argument, check_names, parameter_slots
 from alexnet_ir.dsl.parser import parse, parse_expression
 from alexnet_ir.dsl.sections import Fields, SectionReader, data_spec, place_spec, train_spec
 from alexnet_ir.dsl.signature import FAILED, match_arguments
@@ -295,6 +295,8 @@ class _FileReader:
         found = match_arguments(net.id, slots, [a for _, a in net.arguments], self.report)
         found |= match_arguments(net.id, slots, self.net_settings().values(), self.report)
         scope = lowering.outermost()
+        for argument in found.values():
+            check_argument(argument.value, self.blocks, self.report)
         given: dict[str, tuple[Any, Span]] = {
             name: (lowering.value(argument.value, scope), argument.span) for name, argument in found.items()
         }

@@ -49,6 +49,11 @@ def check_names(file: syntax.File, report: Diagnostics) -> None:
         _Scope(blocks, report).definition(definition)
 
 
+def check_argument(expr: syntax.Expr, blocks: Mapping[str, syntax.Definition], report: Diagnostics) -> None:
+    """Report unknown names in an argument of a net, which is given from outside of any definition."""
+    _Scope(blocks, report).expr(expr, ChainMap())
+
+
 def _bound_twice(name: str, span: Span, first: Span, report: Diagnostics) -> None:
     report.error(
         "N005", f"`{name}` is bound twice", span, notes=[f"first bound at {first}"], helps=["choose another name"]

@@ -58,6 +58,8 @@ class TrainingRun:
         seed = self.recipe.seed if limits.seed is None else limits.seed
         self.data: Dataset = load(data, model.image, seed, limits.data_dir)
         self.preprocessing = Preprocessing.of(data, seed, self.data.train)
+        # Made and thrown away, so that a set smaller than a batch is refused before anything is written.
+        next(train_batches(self.data.train, self.preprocessing, model.batch, 0))
         self.steps_per_epoch = len(self.data.train) // model.batch
         self.step = TrainingStep(model, backend, seed)
         self.best = math.inf
@@ -65,7 +67,7 @@ class TrainingRun:
     @property
     def total(self) -> int | None:
         """Steps to go in all, where that is known."""
-        return None if isinstance(self.stop, spec.ErrorBelow) else steps_of(self.stop, max(1, self.steps_per_epoch))
+        return None if isinstance(self.stop, spec.ErrorBelow) else steps_of(self.stop, self.steps_per_epoch)
 
     def run(self, folder: RunFolder, say: Say, *, show_progress: bool) -> EpochMetrics | None:
         """Train to the end; after an interruption the weights so far are written before it goes on."""

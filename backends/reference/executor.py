@@ -53,8 +53,9 @@ class NumpyExecutable:
         """One run; ValueError for an input that is missing or of another shape."""
         values = {name: self._input(name, inputs) for name in self.plan.inputs}
         values.update((name, self.storage.arrays[name]) for name in self.plan.states)
-        for step in self.plan.steps:
-            self.step(step, values)
+        with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
+            for step in self.plan.steps:
+                self.step(step, values)
         outputs = {name: values[value] for name, value in self.plan.outputs.items()}
         for name, state in self.plan.states.items():
             if state.update is not None:

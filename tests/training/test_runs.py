@@ -1,0 +1,162 @@
+"""Whole runs from the command line: what they print, write and leave behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from alexnet_ir.cli.main import main
+
+from .models import TINY
+
+
+@pytest.fixture(autouse=True)
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.alx"
+    path.write_text(TINY)
+    return path
+
+
+def lines(path: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_a_run_says_what_was_chosen_and_leaves_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    first, *epochs, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "training Tiny of model.alx by `train recipe` on cpu (no GPU can be used): 96 images, batch 16"
+    )
+    assert [line.split(":")[0] for line in epochs] == ["epoch 1", "epoch 2"]
+    assert last == "the run is in runs/model-1"
+    files = {path.name for path in Path("runs/model-1").iterdir()}
+    assert files == {"model.alx", "metrics.jsonl", "metrics.csv", "best.safetensors", "final.safetensors"}
+    assert Path("runs/model-1/model.alx").read_text() == TINY
+
+
+def test_metrics_as_lines_and_as_a_table() -> None:
+    assert main(["train", "--epochs", "3"]) == 0
+    records = lines("runs/model-1/metrics.jsonl")
+    assert [r["step"] for r in records if r["kind"] == "epoch"] == [6, 12, 18]
+    assert [r["step"] for r in records if r["kind"] == "step"] == list(range(1, 19))
+    with open("runs/model-1/metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_the_same_seed_gives_the_same_files_and_another_one_others() -> None:
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        assert main(["train", "--seed", seed, "--run-dir", name]) == 0
+    weights = {name: load_file(f"{name}/final.safetensors") for name in "abc"}
+    assert all(np.array_equal(weights["a"][key], weights["b"][key]) for key in weights["a"])
+    assert not np.array_equal(weights["a"]["conv1.weight"], weights["c"]["conv1.weight"])
+
+
+def test_weights_hold_what_evaluation_needs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["train", "--set", "net.act=tanh", "--set", "train.batch=8"]) == 0
+    with safe_open("runs/model-1/final.safetensors", "np") as file:
+        metadata = file.metadata()
+        assert set(file.keys()) >= {"conv1.weight", "batchnorm1.running_mean", "data.mean"}
+        assert file.get_tensor("conv1.weight").shape == (4, 2, 3, 3)
+    assert metadata["model"] == TINY
+    assert json.loads(metadata["choice"])["settings"] == {"net.act": "tanh", "train.batch": "8"}
+    assert len(json.loads(metadata["classes"])) == 3
+    last = [r for r in lines("runs/model-1/metrics.jsonl") if r["kind"] == "epoch"][-1]
+    (tmp_path / "model.alx").unlink()
+    capsys.readouterr()
+    assert main(["eval", "runs/model-1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["top1"], found["images"]) == (last["eval_top1"], last["eval_images"])
+    assert main(["eval", "runs/model-1/best.safetensors"]) == 0
+    assert "top-1 error" in capsys.readouterr().out
+
+
+def test_runs_are_numbered_and_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(["train", "--steps", "2"]) == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["model-1", "model-2"]
+    assert main(["train", "--run-dir", "runs/model-1"]) == 1
+    assert "something of that name already" in capsys.readouterr().err
+
+
+def test_steps_stop_in_the_middle_of_an_epoch() -> None:
+    assert main(["train", "--steps", "8"]) == 0
+    assert [r["step"] for r in lines("runs/model-1/metrics.jsonl") if r["kind"] == "epoch"] == [6, 8]
+
+
+def test_error_below_stops_when_it_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--set", 'train.stop=error_below(30%, on = "eval")']) == 0
+    *_, last = [r for r in lines("runs/model-1/metrics.jsonl") if r["kind"] == "epoch"]
+    assert float(str(last["eval_top1"])) < 0.3
+
+
+REFUSALS = [
+    (["--devices", "0,1"], "--devices 0,1"),
+    (["--devices", "0"], "no GPU can be used"),
+    (["--devices", "tpu"], "no such device"),
+    (["--devices", "cpu,cpu"], "one device"),
+    (["--epochs", "0"], "--epochs 0"),
+    (["--steps", "-1"], "--steps -1"),
+    (["--steps", "1", "--epochs", "1"], "give one"),
+    (["--batch", "0"], "--batch 0"),
+    (["--batch", "97"], "fewer than one batch"),
+    (["--set", "batch"], "expected KEY=VALUE"),
+    (["--set", "nonsense.batch=1"], "a setting is `net.NAME`"),
+    (["--set", "train.batches=1"], "did you mean `batch`?"),
+    (["--set", "net.act=rellu"], "rellu"),
+    (["--recipe", "other"], "no `train` section `other`"),
+    (["--set", "train.schedule=plateau(0.1, max_drops = 3)"], "plateau(...) is accepted by check, but nothing runs it"),
+    (["--set", "train.events=[at(epochs(1), freeze(conv1))]"], "events are accepted by check"),
+    (["--set", "data.train=[pca_light(std = 0.1)]"], "pca_light(...) is accepted by check"),
+    (["--set", "data.eval=[ten_crop(6)]"], "ten_crop(...) is accepted by check"),
+    (["--set", "data.train=[subtract_mean(), center_crop(9)]"], "the data gives ? x 9 x 9"),
+    (["--set", "train.optimizer=sgd(lr = 1e30)"], "training has diverged"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSALS, ids=[" ".join(r[0])[:40] for r in REFUSALS])
+def test_refusals_are_one_clear_message(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert sum(line.startswith("error") for line in error.splitlines()) == 1
+    assert message in error
+    assert not Path("runs").exists() or message == "training has diverged"
+
+
+def test_weights_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "nowhere"]) == 1
+    assert "no such file" in capsys.readouterr().err
+    Path("junk.safetensors").write_bytes(b"\x00" * 40)
+    assert main(["eval", "junk.safetensors"]) == 1
+    assert "expected a safetensors file" in capsys.readouterr().err
+    save_file({"x": np.zeros(3)}, "other.safetensors")
+    assert main(["eval", "other.safetensors"]) == 1
+    assert "no format in its metadata" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_an_interrupted_run_leaves_valid_weights() -> None:
+    command = [sys.executable, "-m", "alexnet_ir", "train", "--epochs", "100000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("epoch 3"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out.endswith("the run is in runs/model-1\n")
+    assert err == "interrupted\n"
+    assert all(record for record in lines("runs/model-1/metrics.jsonl"))
+    assert main(["eval", "runs/model-1"]) == 0
