@@ -21,7 +21,7 @@ from alexnet_ir.passes.base import Pass
 
 @dataclass(frozen=True)
 class Cleanup(Pass):
-    """Idempotent. Inputs and states that nothing reads go too."""
+    """Idempotent. Inputs that nothing reads go too, and states that nothing reads or writes."""
 
     name: ClassVar[str] = "cleanup"
 
@@ -57,8 +57,9 @@ def merge_equal(graph: Graph) -> bool:
 
 
 def remove_dead(graph: Graph) -> bool:
-    """Erase the nodes that no output and no update depends on."""
+    """Erase the nodes that no output and no update depends on. A state that is only written stays: others may read it."""
     needed = {value.node for value in graph.roots()}
+    needed |= {state.read.node for state in graph.states.values() if state.update is not None}
     dead = []
     for node in reversed(graph.topo()):
         if node.id in needed:

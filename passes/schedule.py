@@ -22,12 +22,11 @@ class Schedule:
         """The plan of a graph without errors."""
         nodes = [node for node in _ordered(graph) if not isinstance(node.op, Source)]
         names = {v: graph.value_name(v) for node in graph.topo() for v in node.results}
-        kept = {v.node for v in graph.inputs.values()} | {s.read.node for s in graph.states.values()}
-        kept |= {value.node for value in graph.roots()}
+        kept = {*graph.inputs.values(), *(s.read for s in graph.states.values()), *graph.roots()}
         last: dict[str, int] = {}
         for position, node in enumerate(nodes):
             for value in (*node.results, *node.operands):
-                if value.node not in kept:
+                if value not in kept:
                     last[names[value]] = position
         frees: list[list[str]] = [[] for _ in nodes]
         for name, position in last.items():

@@ -30,7 +30,8 @@ class Specialise(Pass):
     name: ClassVar[str] = "specialise"
 
     def run(self, graph: Graph) -> bool:
-        for node in graph.topo():
+        for old in graph.topo():
+            node = graph.node(old.id)  # anew: what it reads may have been replaced since
             if isinstance(node.op, Dropout):
                 _drop_nothing(graph, node, node.op)
             elif isinstance(node.op, BatchNorm):
