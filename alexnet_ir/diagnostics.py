@@ -177,6 +177,17 @@ class Diagnostics:
             raise AlexnetError(self.all)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 value`, `2 values`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a, b and c`."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

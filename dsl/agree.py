@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alexnet_ir.diagnostics import Diagnostics, nearest
+from alexnet_ir.diagnostics import Diagnostics, counted, nearest
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.layers import WithParameters
 from alexnet_ir.dsl.lower import Layer, Lowering
@@ -34,7 +34,7 @@ def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec, lowering: Lowering
     weights = recipe.loss.weights
     if weights is not None and len(weights) != len(scores):
         report.error(
-            "R004", f"{len(weights)} weights for {len(scores)} results of `{recipe.net.id}`",
+            "R004", f"{counted(len(weights), 'weight')} for {counted(len(scores), 'result')} of `{recipe.net.id}`",
             reader.spans.get((recipe.name, "loss"), recipe.span), helps=["give one weight for each value it returns"],
         )  # fmt: skip
     if scores and isinstance(scores[0], TensorType) and len(scores[0].shape) == 2:

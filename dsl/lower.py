@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from alexnet_ir.diagnostics import Diagnostics, Span
+from alexnet_ir.diagnostics import Diagnostics, Span, counted
 from alexnet_ir.dsl import syntax
 from alexnet_ir.dsl.evaluate import Evaluator
 from alexnet_ir.dsl.layers import INITIALISERS, LAYERS, InputLayer, Site
@@ -58,12 +58,14 @@ class Scope:
     defaults: Defaults
     depth: int
     taken: set[str] = field(default_factory=set)
+    last: dict[str, int] = field(default_factory=dict)
 
     def fresh(self, op: str) -> str:
         """The op and the first ordinal whose name is free."""
-        number = 1
+        number = self.last.get(op, 0) + 1
         while f"{op}{number}" in self.taken:
             number += 1
+        self.last[op] = number
         self.taken.add(f"{op}{number}")
         return f"{op}{number}"
 
@@ -215,10 +217,10 @@ class Lowering(Evaluator[Scope]):
             return self.attributes(INITIALISERS[expr.callee], expr, scope)
         if expr.callee == "input":
             return self.input(expr, scope, scope.fresh("input"))
-        takes_values = self._takes_values(expr, scope)
-        if not takes_values:
-            return UnitValue(expr.callee, expr.arguments, scope)
-        return self.unit(expr, None, scope, None)
+        if self._takes_values(expr, scope):
+            return self.unit(expr, None, scope, None)
+        known = expr.callee in LAYERS or expr.callee in scope.names
+        return UnitValue(expr.callee, expr.arguments, scope) if known else FAILED
 
     def _takes_values(self, expr: syntax.Call, scope: Scope) -> bool:
         """Whether a call outside a chain is given what it works on, or is an op with arguments, to be passed on."""
@@ -287,6 +289,7 @@ class Lowering(Evaluator[Scope]):
                     "N005", f"`{name}`, a turn of this repeat, is bound twice", stage.label_span,
                     helps=["choose another name"],
                 )  # fmt: skip
+                return FAILED
             scope.taken.add(name)
             return self.unit(stage.unit, flow, scope, name)
         own = scope.fresh("repeat") if isinstance(stage.unit, syntax.Group) else None
@@ -326,14 +329,16 @@ class Lowering(Evaluator[Scope]):
         """Apply an op or block, used in `scope`, whose arguments are read in the scope `meaning`."""
         self._calls += 1
         if self._calls > MAX_CALLS:
-            self.report.error("T012", f"this net has more than {MAX_CALLS} calls", span)
+            if self._calls == MAX_CALLS + 1:
+                self.report.error("T012", f"`{self.graph.name}` has more than {MAX_CALLS:,} calls", span)
             return FAILED
         if callee in meaning.names:
             value = meaning.names[callee]
             if isinstance(value, UnitValue) and not arguments:
                 return self.apply(value.callee, value.arguments, span, flow, scope, value.scope, name)
             if isinstance(value, UnitValue):
-                self.report.error("T013", f"`{callee}` stands for `{value.callee}`, arguments and all", span)
+                message = f"`{callee}` takes no arguments: it stands for `{value.callee}` and what that was given"
+                self.report.error("T013", message, span)
             elif value is not FAILED:
                 self.report.error("T013", f"`{callee}` is no op or block", span, label=f"it is {describe(value)}")
             return FAILED
@@ -383,7 +388,7 @@ class Lowering(Evaluator[Scope]):
     ) -> Any:
         rule = LAYERS[op]
         path = f"{scope.path}{name or scope.fresh(op)}"
-        operands, rest = self.operands(arguments, flow, meaning)
+        operands, rest = self.operands(arguments, flow, meaning, rule.operands != ("input",))
         slots = layer_slots(op)
         found = match_arguments(op, slots, rest, self.report)
         values = {slot: self.value(argument.value, meaning) for slot, argument in found.items()}
@@ -395,12 +400,13 @@ class Lowering(Evaluator[Scope]):
         return self.build(op, made, operands, path, span, spans)
 
     def operands(
-        self, arguments: tuple[syntax.Argument, ...], flow: Any, meaning: Scope
+        self, arguments: tuple[syntax.Argument, ...], flow: Any, meaning: Scope, joins: bool
     ) -> tuple[Any, list[syntax.Argument]]:
-        """What flows in and the leading arguments that are values of the graph; and the other arguments."""
+        """What flows in and the leading arguments that are values of the graph; and the other arguments. An op that
+        joins values takes nothing else without a name."""
         flows = [] if flow is None else [flow]
         rest = list(arguments)
-        while rest and rest[0].name is None and self._may_be_flow(rest[0].value, meaning):
+        while rest and rest[0].name is None and (joins or self._may_be_flow(rest[0].value, meaning)):
             flows.append(self.flow(rest.pop(0).value, meaning))
         if any(f is FAILED for f in flows):
             return FAILED, rest
@@ -415,8 +421,8 @@ class Lowering(Evaluator[Scope]):
         variadic = bool(names) and names[-1].endswith("...")
         if len(operands) == len(names) or (variadic and len(operands) >= len(names)):
             return True
-        more = " or more" if variadic else ""
-        self.report.error("T014", f"`{op}` works on {len(names)}{more} values", span, label=f"found {len(operands)}")
+        wanted = f"{len(names)} or more values" if variadic else counted(len(names), "value")
+        self.report.error("T014", f"`{op}` works on {wanted}", span, label=f"found {len(operands)}")
         return False
 
     def _add_defaults(
@@ -432,7 +438,8 @@ class Lowering(Evaluator[Scope]):
     ) -> Flow:
         """Add the layer's nodes; where its rule fails, say so and go on with a value in error."""
         if path in self._paths:
-            self.report.error("N005", f"there are two layers `{path}`", span, helps=["give one another label"])
+            if not self.report.errors:  # a label bound twice was reported by the check of names
+                self.report.error("N005", f"there are two layers `{path}`", span, helps=["give one another label"])
             return self._poisoned(path, operands, span)
         self._paths.add(path)
         if any(isinstance(self.graph.type(v), ErrorType) for v in operands):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from alexnet_ir.diagnostics import AlexnetError, Diagnostic, Diagnostics, Source, Span, error, nearest
+from alexnet_ir.diagnostics import AlexnetError, Diagnostic, Diagnostics, Source, Span, error, listed, nearest
 from alexnet_ir.dsl import spec, syntax
 from alexnet_ir.dsl.agree import check_place, check_recipe, image_shape
 from alexnet_ir.dsl.lower import Layer, Lowering
-from alexnet_ir.dsl.names import check_argument, check_names, parameter_slots
+from alexnet_ir.dsl.names import blocks_of, check_argument, check_names, parameter_slots
 from alexnet_ir.dsl.parser import parse, parse_expression
 from alexnet_ir.dsl.sections import Fields, SectionReader, data_spec, place_spec, train_spec
 from alexnet_ir.dsl.signature import FAILED, match_arguments
@@ -74,11 +74,13 @@ def examine(source: Source) -> tuple[Diagnostics, tuple[Graph, ...]]:
         for diagnostic in failure.diagnostics:
             report.add(diagnostic)
         return report, ()
+    for section in reader.of_kind("data"):
+        reader.read(section)
     for section in reader.of_kind("train"):
         reader.recipe(section, None, None)
     for section in reader.of_kind("place"):
         reader.place(section)
-    lowerings = [reader.lowered_by_default(d) for d in reader.file.definitions if d.kind == "net"]
+    lowerings = [reader.lowered_by_default(net) for net in reversed(reader.nets.values())]
     return report, tuple(lowering.graph for lowering in lowerings if lowering is not None)
 
 
@@ -115,7 +117,7 @@ class _FileReader:
         self.sections = SectionReader(report)
         check_names(self.file, report)
         self.nets = {d.name: d for d in reversed(self.file.definitions) if d.kind == "net"}
-        self.blocks = {d.name: d for d in reversed(self.file.definitions) if d.kind == "block"}
+        self.blocks = blocks_of(self.file)
         self._check_section_names()
         self.fields: dict[tuple[str, str], Fields | None] = {}
         self._lowerings: dict[tuple[str, int], Lowering | None] = {}
@@ -129,7 +131,8 @@ class _FileReader:
                     "N005",
                     f"there are two `{section.kind} {section.name}`",
                     section.name_span,
-                    notes=[f"the first: {first}"],
+                    notes=[f"the first stands at {first}"],
+                    helps=["choose another name"],
                 )
 
     # --- choosing -------------------------------------------------------------------------------------------------
@@ -240,7 +243,7 @@ class _FileReader:
                 if chosen is not None:
                     raise
                 self.report.error(
-                    "R002", failure.diagnostics[0].message, section.name_span, helps=["name one: `data: NAME`"]
+                    "R008", failure.diagnostics[0].message, section.name_span, helps=["name one: `data: NAME`"]
                 )
                 return None
         found = [s for s in self.of_kind("data") if s.name == named.id]
@@ -283,7 +286,13 @@ class _FileReader:
         for (name, _), lowering in self._lowerings.items():
             if name == definition.name:
                 return lowering
-        if any(p.default is None for p in definition.parameters):
+        unknown = [f"`{p.name}`" for p in definition.parameters if p.default is None]
+        if unknown:
+            self.report.warning(
+                "N010", f"net `{definition.name}` was not tried: it does not say what to take for {listed(unknown)}",
+                definition.name_span,
+                helps=["give a default: `classes = 10`", f"or name the net in a recipe: `net: {definition.name}(...)`"],
+            )  # fmt: skip
             return None
         return self.lowered(spec.Reference(definition.name), DEFAULT_BATCH, {})
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 
-from alexnet_ir.diagnostics import Diagnostics, Span, nearest
+from alexnet_ir.diagnostics import Diagnostics, Span, listed, nearest
 from alexnet_ir.dsl import syntax
 from alexnet_ir.dsl.evaluate import CONSTANTS
 from alexnet_ir.dsl.layers import INITIALISERS, LAYERS, InputLayer
@@ -34,6 +34,17 @@ def ops() -> tuple[str, ...]:
     return ("input", *LAYERS)
 
 
+def language() -> tuple[str, ...]:
+    """The names that nets and blocks cannot have."""
+    return (*ops(), *INITIALISERS, *CONSTANTS)
+
+
+def blocks_of(file: syntax.File) -> dict[str, syntax.Definition]:
+    """A file's blocks by name; of two with the same the first, and none that hides a name of the language."""
+    first = {d.name: d for d in reversed(file.definitions)}
+    return {name: d for name, d in first.items() if d.kind == "block" and name not in language()}
+
+
 def check_names(file: syntax.File, report: Diagnostics) -> None:
     """Report what is wrong with the names in a file's nets and blocks."""
     known: dict[str, syntax.Definition] = {}
@@ -41,10 +52,10 @@ def check_names(file: syntax.File, report: Diagnostics) -> None:
         name, span = definition.name, definition.name_span
         if name in known:
             _bound_twice(name, span, known[name].name_span, report)
-        elif name in (*ops(), *INITIALISERS, *CONSTANTS):
+        elif name in language():
             report.error("N005", f"`{name}` is a name of the language", span, helps=["choose another name"])
         known.setdefault(name, definition)
-    blocks = {name: d for name, d in known.items() if d.kind == "block"}
+    blocks = blocks_of(file)
     for definition in file.definitions:
         _Scope(blocks, report).definition(definition)
 
@@ -80,7 +91,8 @@ class _Scope:
             self.expr(let.value, bound)
             for bound_name in let.names:
                 self.bind(bound_name.id, bound_name.span, bound)
-                watched.setdefault(bound_name.id, bound_name.span)
+                if bound_name.id in bound:
+                    watched.setdefault(bound_name.id, bound_name.span)
         for result in definition.body.results:
             self.expr(result, bound)
         for name, span in watched.items():
@@ -185,7 +197,13 @@ class _Scope:
             self.unknown("name", expr.id, expr.span, known)
 
     def unknown(self, what: str, name: str, span: Span, known: Iterable[str]) -> None:
-        close = nearest(name, known)
-        helps = [f"did you mean `{close}`?"] if close else []
+        """Report a name that means nothing; the one it was meant to be counts as used."""
         code = {"name": "N003", "op, block or initialiser": "N004"}.get(what, "N001")
+        close = nearest(name, known)
+        if close:
+            self.used.add(close)
+            helps = [f"did you mean `{close}`?"]
+        else:
+            lists = {"N001": f"the ops are {listed(ops())}", "N004": f"the initialisers are {listed(INITIALISERS)}"}
+            helps = [lists[code]] if code in lists else []
         self.report.error(code, f"unknown {what} `{name}`", span, helps=helps)

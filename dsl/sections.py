@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet_ir.diagnostics import Diagnostics, Span, nearest
+from alexnet_ir.diagnostics import Diagnostics, Span, listed, nearest
 from alexnet_ir.dsl import spec, syntax
 from alexnet_ir.dsl.evaluate import Evaluator
 from alexnet_ir.dsl.signature import FAILED, construct, describe, match_arguments, slots_of
@@ -102,11 +102,13 @@ class SectionReader(Evaluator[None]):
         """A section's fields as values, defaults filled in; None where one is wrong or missing."""
         rules = FIELDS[section.kind]
         found: Fields = {}
+        meant: set[str | None] = set()
         good = True
         for field in section.fields:
             if field.name not in rules:
                 close = nearest(field.name, rules)
-                helps = [f"did you mean `{close}`?"] if close else [f"it has {', '.join(rules)}"]
+                meant.add(close)
+                helps = [f"did you mean `{close}`?"] if close else [f"it has {listed(rules)}"]
                 self.report.error(
                     "N007", f"a `{section.kind}` section has no field `{field.name}`", field.name_span, helps=helps
                 )
@@ -120,9 +122,9 @@ class SectionReader(Evaluator[None]):
                 good &= self._field(section, field, rules[field.name].kind, found)
         lacking = [name for name, rule in rules.items() if rule.required and name not in found]
         lacking = [name for name in lacking if (section.name, name) not in self.spans]
-        if lacking:
-            what = " and ".join(f"`{name}`" for name in lacking)
-            example = "; for instance " + ", ".join(f"`{EXAMPLES[name]}`" for name in lacking)
+        if missed := [name for name in lacking if name not in meant]:
+            what = listed(f"`{name}`" for name in missed)
+            example = "; for instance " + ", ".join(f"`{EXAMPLES[name]}`" for name in missed)
             self.report.error(
                 "R001", f"`{section.kind} {section.name}` lacks {what}", section.name_span, helps=[f"add it{example}"]
             )
@@ -160,8 +162,8 @@ class SectionReader(Evaluator[None]):
         cls = CALLS.get(expr.callee)
         if cls is None:
             close = nearest(expr.callee, (*CALLS, spec.SetEvent.name))
-            helps = [f"did you mean `{close}`?"] if close else []
-            self.report.error("N008", f"sections know no `{expr.callee}`", expr.name_span, helps=helps)
+            helps = [f"did you mean `{close}`?"] if close else ["`alexnet-ir explain N008` lists what there is"]
+            self.report.error("N008", f"unknown word `{expr.callee}` in a section", expr.name_span, helps=helps)
             return FAILED
         found = match_arguments(expr.callee, slots_of(cls), expr.arguments, self.report)
         values = {name: self.value(argument.value, None) for name, argument in found.items()}

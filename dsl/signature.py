@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from alexnet_ir.diagnostics import Diagnostics, Span, nearest
+from alexnet_ir.diagnostics import Diagnostics, Span, counted, listed, nearest
 from alexnet_ir.dsl import syntax
 from alexnet_ir.ir.attributes import Attributes, AttributeValueError, kinds_of
 
@@ -41,8 +41,9 @@ def slots_of(cls: type[Attributes]) -> tuple[Slot, ...]:
 
 
 def signature_text(callee: str, slots: Iterable[Slot]) -> str:
-    """`conv(kernels, size, [stride], ...)`: optional ones in brackets."""
-    shown = [slot.name if slot.required else f"[{slot.name}]" for slot in slots]
+    """`conv(kernels, size, [stride], ...)`: optional ones in brackets, those that are always named last."""
+    ordered = sorted(slots, key=lambda slot: not slot.positional)
+    shown = [slot.name if slot.required else f"[{slot.name}]" for slot in ordered]
     return f"{callee}({', '.join(shown)})"
 
 
@@ -50,14 +51,16 @@ def match_arguments(
     callee: str, slots: Sequence[Slot], arguments: Iterable[syntax.Argument], report: Diagnostics
 ) -> dict[str, syntax.Argument]:
     """Arguments by the field they belong to. Unknown, doubled and surplus ones are reported and left out."""
-    places = iter([slot for slot in slots if slot.positional])
+    positional = [slot for slot in slots if slot.positional]
+    places = iter(positional)
     found: dict[str, syntax.Argument] = {}
     for argument in arguments:
         slot = _named(callee, slots, argument, report) if argument.name else next(places, None)
         if slot is None:
             if argument.name is None:
-                usage = signature_text(callee, slots)
-                report.error("T003", f"`{callee}` takes no further argument", argument.span, label=f"it is {usage}")
+                limit = f"at most {counted(len(positional), 'argument')} without a name" if slots else "no arguments"
+                notes = [f"it is {signature_text(callee, slots)}"]
+                report.error("T003", f"`{callee}` takes {limit}", argument.span, notes=notes)
         elif slot.field in found:
             first = found[slot.field].span
             report.error(
@@ -74,18 +77,18 @@ def _named(callee: str, slots: Sequence[Slot], argument: syntax.Argument, report
     if name not in known:
         close = nearest(name, known)
         helps = [f"did you mean `{close}`?"] if close else []
-        message = f"`{callee}` has no argument `{name}`"
-        report.error("N002", message, argument.span, label=f"it is {signature_text(callee, slots)}", helps=helps)
+        notes = [f"it is {signature_text(callee, slots)}"]
+        report.error("N002", f"`{callee}` has no argument `{name}`", argument.span, notes=notes, helps=helps)
     return known.get(name)
 
 
 def missing(callee: str, slots: Sequence[Slot], given: Iterable[str], span: Span, report: Diagnostics) -> bool:
     """Report the required arguments that were not given; whether there are any."""
     have = set(given)
-    names = [slot.name for slot in slots if slot.required and slot.field not in have]
+    names = [f"`{slot.name}`" for slot in slots if slot.required and slot.field not in have]
     if names:
-        what = " and ".join(f"`{name}`" for name in names)
-        report.error("T001", f"`{callee}` lacks {what}", span, label=f"it is {signature_text(callee, slots)}")
+        notes = [f"it is {signature_text(callee, slots)}"]
+        report.error("T001", f"`{callee}` lacks {listed(names)}", span, notes=notes)
     return bool(names)
 
 
@@ -129,7 +132,7 @@ def describe(value: object) -> str:
     if isinstance(value, str):
         return f'the string "{value}"'
     if isinstance(value, list):
-        return "a list"
+        return f"[{', '.join(describe(v) for v in value)}]"
     if isinstance(value, tuple):
         return f"({', '.join(describe(v) for v in value)})"
     if isinstance(value, Attributes):

@@ -13,6 +13,7 @@ def want_map(op: str, value: TensorType) -> None:
             "S002",
             f"`{op}` wants a map of channels x rows x columns",
             label=f"the input here is a vector of {sample_text(value)}",
+            helps=["put it before `flatten` and `global_avgpool`, which make vectors"],
         )
 
 
