@@ -96,7 +96,8 @@ def load(source: Source, choice: Choice | None = None) -> Model:
     else:
         definition = reader.chosen_net(choice.net)
         lowering = reader.lowered(spec.Reference(definition.name), choice.batch or DEFAULT_BATCH, {})
-    places = [reader.place(s) for s in reader.of_kind("place")]
+    own_batch = choice.batch is None and "train.batch" not in choice.settings
+    places = [reader.place(s, tried=own_batch) for s in reader.of_kind("place")]
     report.raise_errors()
     shape = image_shape(lowering) if lowering else None
     if lowering is None or shape is None:
@@ -267,15 +268,15 @@ class _FileReader:
         helps = [f"did you mean `{close}`?"] if close else [f"the file has {', '.join(known) or 'none'}"]
         self.report.error("N009", f"unknown {what} `{reference.id}`", reference.span, helps=helps)
 
-    def place(self, section: syntax.Section) -> spec.PlaceSpec | None:
-        """A `place` section, its splits tried on the net."""
+    def place(self, section: syntax.Section, *, tried: bool = True) -> spec.PlaceSpec | None:
+        """A `place` section, its splits tried on the net (but not for a batch that the file did not choose)."""
         fields = self.read(section)
         net = self._net_of(fields["net"], section) if fields else None
         if fields is None or net is None:
             return None
         place = place_spec(section, fields, net.name)
         lowering = self.lowered_by_default(net)
-        if lowering is not None and not self.report.errors:
+        if tried and lowering is not None and not self.report.errors:
             check_place(place, lowering, self.sections)
         return place
 
