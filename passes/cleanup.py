@@ -57,7 +57,8 @@ def merge_equal(graph: Graph) -> bool:
 
 
 def remove_dead(graph: Graph) -> bool:
-    """Erase the nodes that no output and no update depends on. A state that is only written stays: others may read it."""
+    """Erase the nodes that no output and no update depends on. A state that is written stays, if nothing
+    reads it here: its value outlives the run."""
     needed = {value.node for value in graph.roots()}
     needed |= {state.read.node for state in graph.states.values() if state.update is not None}
     dead = []

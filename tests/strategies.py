@@ -15,12 +15,23 @@ import numpy as np
 from hypothesis import strategies as st
 
 from alexnet_ir.backends.reference.executor import NumpyExecutable, ReferenceBackend
+from alexnet_ir.compiler import LOSSES, UPDATES, recipe_of
+from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.op import Array
+from alexnet_ir.passes.base import Pass
+from alexnet_ir.passes.loss import Loss
 from alexnet_ir.passes.schedule import Schedule
+from alexnet_ir.passes.table import pipeline
+from alexnet_ir.passes.update import Update
 
 Shape = tuple[int, ...]
 """Of one sample: (channels, rows, columns) or (units,)."""
+
+RATES = {
+    "train.lr": 0.05, "train.momentum": 0.9, "train.weight_decay": 0.01,
+    "train.beta1": 0.8, "train.beta2": 0.95, "train.eps": 1e-4,
+}  # fmt: skip
 
 MOST_CHANNELS = 8
 MOST_CELLS = 9
@@ -37,13 +48,12 @@ class Grown:
     results: int
     seed: int
 
-    def feeds(self, seed: int = 0, dtype: str = "f8") -> dict[str, Array]:
-        """A batch for the inputs `image` and `train.label`."""
+    def feeds(self, seed: int = 0, step: int = 0) -> dict[str, Any]:
+        """A batch of images and labels, and rates for any optimizer."""
         random = np.random.default_rng(seed)
-        return {
-            "image": random.standard_normal((self.batch, *self.image)).astype(dtype),
-            "train.label": random.integers(self.classes, size=self.batch).astype("i4"),
-        }
+        image = random.standard_normal((self.batch, *self.image)).astype("f4")
+        label = random.integers(self.classes, size=self.batch).astype("i4")
+        return {"image": image, "train.label": label, "train.seed": self.seed, "train.step": step, **RATES}
 
 
 def windows(length: int, size: int, stride: int, pad: tuple[int, int], dilation: int, rounding: str) -> int:
@@ -233,10 +243,8 @@ class _Grower:
         groups = self.draw(_among(tuple(g for g in (1, 2, 3) if shape[0] % g == 0)))
         if body.defaults.get("lrn") and self.pick(True, False):
             return ("lrn" if groups == 1 else f"lrn(groups = {groups})"), shape
-        return (
-            f"lrn({self.pick('5, 2, 0.5, 0.75', '3, k = 1, alpha = 0.3, beta = 0.5', '1, 2, 1e-4, 1')}, groups = {groups})",
-            shape,
-        )  # noqa: E501
+        window = self.pick("5, 2, 0.5, 0.75", "3, k = 1, alpha = 0.3, beta = 0.5", "1, 2, 1e-4, 1")
+        return f"lrn({window}, groups = {groups})", shape
 
     def local_norm(self, body: _Body, shape: Shape) -> tuple[str, Shape]:
         return f"local_norm({self.pick('3, 2, 0.2, 0.75', 'size = 5, k = 1, alpha = 0.1, beta = 0.5')})", shape
@@ -292,9 +300,8 @@ class _Grower:
 
     def block(self, body: _Body, shape: Shape) -> tuple[str, Shape]:
         block = self.called(body, shape, 1)
-        return block.name + (f"({block.arguments})" if block.arguments or self.pick(False, True) else ""), block.gives[
-            0
-        ]
+        bare = not block.arguments and self.pick(True, False)
+        return block.name if bare else f"{block.name}({block.arguments})", block.gives[0]
 
     def called(self, body: _Body, shape: Shape, results: int) -> _Block:
         """A block that takes this shape: one that is there, or a new one."""
@@ -453,6 +460,13 @@ def nets(draw: st.DrawFn, smooth: bool = False) -> Grown:
 
 
 # --- running graphs -----------------------------------------------------------------------------------------------
+
+
+def training_passes(model: Model) -> list[Pass]:
+    """The passes that make a model's training step, as its recipe has it."""
+    recipe = recipe_of(model)
+    loss = Loss(LOSSES[recipe.loss.name], recipe.loss.weights)
+    return pipeline("train", {"loss": loss, "update": Update(UPDATES[recipe.optimizer.name])})
 
 
 def initial(graph: Graph, seed: int = 0) -> dict[str, Array]:
