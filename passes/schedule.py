@@ -70,4 +70,5 @@ def _ordered(graph: Graph) -> list[Node]:
 
 
 def _priority(node: Node) -> tuple[bool, int]:
-    return (not isinstance(node.op, UpdateOp), node.id)
+    # Sources are there before the first step: an update must not wait for its factors, which are the youngest nodes.
+    return (not isinstance(node.op, UpdateOp | Source), node.id)
