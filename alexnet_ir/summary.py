@@ -9,7 +9,7 @@ from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph, Node, Value
 from alexnet_ir.ir.names import SCORE
-from alexnet_ir.ir.types import TensorType
+from alexnet_ir.ir.op import Cost
 from alexnet_ir.ops.conv import ConvAttributes
 from alexnet_ir.ops.normalize import LocalNorm
 from alexnet_ir.ops.pool import Pool
@@ -76,6 +76,11 @@ def parameter_count(graph: Graph) -> int:
     return sum(graph.tensor(state.read).size for state in graph.states.values() if state.role == "parameter")
 
 
+def node_cost(graph: Graph, node: Node) -> Cost:
+    """What one run of a node takes."""
+    return node.op.cost([graph.tensor(v) for v in node.operands], [graph.tensor(v) for v in node.results])
+
+
 def summarize(model: Model) -> Summary:
     """The figures of a model's net."""
     graph, batch = model.graph, model.batch
@@ -91,7 +96,7 @@ def summarize(model: Model) -> Summary:
         own = nodes[layer.path]
         value = graph.named(layer.value)
         output = graph.tensor(value)
-        macs = sum(node.op.cost([graph.tensor(v) for v in node.operands], _types(node)).macs for node in own)
+        macs = sum(node_cost(graph, node).macs for node in own)
         figures.append(
             LayerFigures(
                 layer.path,
@@ -106,10 +111,6 @@ def summarize(model: Model) -> Summary:
             )
         )
     return Summary(model.net, batch, tuple(figures))
-
-
-def _types(node: Node) -> list[TensorType]:
-    return [type_ for type_ in node.types if isinstance(type_, TensorType)]
 
 
 def _behind(graph: Graph, value: Value) -> set[int]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 from importlib import resources
 
 from alexnet_ir.cli.table import table
 from alexnet_ir.diagnostics import error, nearest
+
+ABOUT = 80
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,5 +40,5 @@ def examples() -> dict[str, str]:
 def about(text: str) -> str:
     """What an example says of itself: the first sentence of its first comment that has lines of its own."""
     comment = re.search(r"(?:^#.*\n)+", text, re.MULTILINE)
-    words = comment[0].replace("#", "").split() if comment else []
-    return re.split(r"(?<=[a-z0-9)])[.:] ", " ".join(words))[0].removesuffix(".")
+    words = " ".join(comment[0].replace("#", "").split()) if comment else ""
+    return textwrap.shorten(words.partition(". ")[0].removesuffix("."), ABOUT, placeholder=" ...")
