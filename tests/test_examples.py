@@ -168,6 +168,12 @@ def test_a_small_batch_on_one_device_minds_no_placement() -> None:
 # --- AlexNet by the paper -------------------------------------------------------------------------------------------
 
 
+def test_alexnet_is_the_program_of_the_language() -> None:
+    """But for the comment on top."""
+    program = read_source(Path(__file__).parent / "dsl" / "programs" / "alexnet.alx")
+    assert read_source(path("alexnet")).text.partition("\nnet ")[2] == format_source(program).partition("\nnet ")[2]
+
+
 def test_alexnet_sizes() -> None:
     model = example("alexnet")
     assert model.image == (3, 224, 224)
