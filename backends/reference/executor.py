@@ -50,13 +50,13 @@ class NumpyExecutable:
             raise ValueError(f"the storage lacks {', '.join(missing)}")
 
     def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
-        """One run; ValueError for an input that is missing or of another shape."""
+        """One run; ValueError for an input that is missing or of another shape. No array is shared with the caller."""
         values = {name: self._input(name, inputs) for name in self.plan.inputs}
         values.update((name, self.storage.arrays[name]) for name in self.plan.states)
         with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
             for step in self.plan.steps:
                 self.step(step, values)
-        outputs = {name: values[value] for name, value in self.plan.outputs.items()}
+        outputs = {name: values[value].copy() for name, value in self.plan.outputs.items()}
         for name, state in self.plan.states.items():
             if state.update is not None:
                 self.storage.arrays[name] = values[state.update]
@@ -80,7 +80,7 @@ class NumpyExecutable:
         value = inputs.get(name, planned.default)
         if value is None:
             raise ValueError(f"nothing was fed to {name}")
-        array = np.asarray(value, self._dtype(planned.type))
+        array = np.array(value, self._dtype(planned.type))
         if array.shape != planned.type.shape:
             raise ValueError(f"{name} has shape {planned.type.shape}, not {array.shape}")
         return array

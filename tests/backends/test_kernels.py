@@ -1,0 +1,150 @@
+"""Every kernel that a backend brings means what its op means, for any geometry, and leaves its operands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from alexnet_ir.backends.cpu import kernels
+from alexnet_ir.backends.cpu.kernels import KERNELS
+from alexnet_ir.ir.op import Array, Op
+from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
+from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
+from alexnet_ir.ops.update import Sgd
+
+from ..ops.op_table import ROWS, Row
+from ..strategies import windows
+
+FLOAT = np.dtype("f4")
+UNROLLED = pytest.mark.parametrize("column_bytes", [1, 600, 1 << 40])
+FUNCTION = [HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much]
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=FUNCTION)
+
+
+def random(seed: int, *shape: int) -> Array:
+    return np.random.default_rng((seed, *shape)).standard_normal(shape).astype(FLOAT)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Attributes of a convolution that fits, and the shapes of its input, weights and output."""
+    groups = draw(st.sampled_from([1, 2, 3]))
+    counts = st.integers(1, 3)
+    batch, share, kernels_each = draw(st.integers(1, 4)), draw(counts), draw(counts)
+    axes = []
+    for _ in range(2):
+        length, size, stride, dilation = (draw(st.integers(1, most)) for most in (9, 4, 4, 2))
+        pad = (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
+        assume(dilation * (size - 1) < length + sum(pad))
+        axes.append((length, size, stride, pad, dilation))
+    rounding = draw(st.sampled_from(["down", "up"]))
+    output = [windows(*axis, rounding) for axis in axes]
+    attributes = {
+        "stride": tuple(axis[2] for axis in axes), "pad": tuple(axis[3] for axis in axes), "groups": groups,
+        "dilation": tuple(axis[4] for axis in axes), "round": rounding,
+    }  # fmt: skip
+    maps, sizes = [axis[0] for axis in axes], [axis[1] for axis in axes]
+    input = (batch, groups * share, *maps)
+    return attributes, input, (groups * kernels_each, share, *sizes), (batch, groups * kernels_each, *output)
+
+
+def agree(op: Op, operands: Sequence[Array]) -> None:
+    """The kernel's results are the reference's in float64, of the right type; the operands are as before."""
+    before = [operand.tobytes() for operand in operands]
+    found = KERNELS[type(op)](op, tuple(operands))
+    assert [operand.tobytes() for operand in operands] == before, f"{op.name} writes on its operands"
+    expected = op.evaluate([o.astype("f8") if o.dtype.kind == "f" else o for o in operands])
+    assert len(found) == len(expected)
+    for result, exact in zip(found, expected, strict=True):
+        assert (result.shape, result.dtype) == (exact.shape, FLOAT)
+        size = np.abs(exact).max(initial=1e-3)
+        np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-5 * size)
+
+
+@UNROLLED
+@SETTINGS
+@given(geometries())
+def test_convolutions(column_bytes: int, monkeypatch: pytest.MonkeyPatch, geometry: Any) -> None:
+    monkeypatch.setattr(kernels, "COLUMN_BYTES", column_bytes)
+    attributes, input, weight, output = geometry
+    agree(Conv(**attributes), [random(0, *input), random(1, *weight)])
+    agree(ConvGradInput(**attributes, input_size=input[2:]), [random(2, *output), random(1, *weight)])
+    agree(ConvGradWeight(**attributes, size=weight[2:]), [random(2, *output), random(0, *input)])
+
+
+maps = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
+constants = st.tuples(
+    st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.0, 1e-4, 0.3]), st.sampled_from([0.75, 0.5, 1.0, 2.0])
+)
+
+
+@SETTINGS
+@given(maps, constants, st.sampled_from([1, 3, 5, 9]), st.sampled_from([1, 2, 3]))
+def test_normalisations(shape: tuple[int, ...], constants: tuple[float, ...], n: int, groups: int) -> None:
+    shape = (shape[0], shape[1] * groups, *shape[2:])
+    input, grad = random(0, *shape), random(1, *shape)
+    agree(Lrn(n, *constants, groups), [input])
+    agree(LrnGrad(n, *constants, groups), [grad, input])
+    agree(LocalNorm(n, *constants), [input])
+    agree(LocalNormGrad(n, *constants), [grad, input])
+
+
+rates = st.sampled_from([0.0, 0.01, 0.9, 1.0, 2.0])
+
+
+@SETTINGS
+@given(maps, st.tuples(*[rates] * 5))
+def test_sgd(shape: tuple[int, ...], scalars: tuple[float, ...]) -> None:
+    tensors = [random(seed, *shape) for seed in range(3)]
+    agree(Sgd(), [*tensors, *(np.array(scalar, FLOAT) for scalar in scalars)])
+
+
+def test_every_kernel_is_tested_here() -> None:
+    assert set(KERNELS) == {Conv, ConvGradInput, ConvGradWeight, Lrn, LrnGrad, LocalNorm, LocalNormGrad, Sgd}
+
+
+# Over the op test table, which has a row for every op
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if type(row.op) in KERNELS], ids=lambda row: row.id)
+def test_kernels_on_the_rows_of_their_ops(row: Row) -> None:
+    agree(row.op, row.arrays("float32"))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_op_writes_on_its_operands(row: Row, dtype: str) -> None:
+    operands = row.arrays(dtype)
+    for operand in operands:
+        operand.setflags(write=False)
+    before = [operand.tobytes() for operand in operands]
+    row.op.evaluate(operands)
+    assert [operand.tobytes() for operand in operands] == before
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if type(row.op) in KERNELS], ids=lambda row: row.id)
+def test_no_kernel_writes_on_its_operands(row: Row) -> None:
+    operands = row.arrays("float32")
+    for operand in operands:
+        operand.setflags(write=False)
+    KERNELS[type(row.op)](row.op, tuple(operands))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if type(row.op) in KERNELS and row.smooth], ids=lambda row: row.id)
+def test_nan_passes_through_kernels(row: Row) -> None:
+    """Where the op's meaning is NaN, and nowhere else, the kernel's result is NaN."""
+    for position, operand in enumerate(row.arrays("float32")):
+        if operand.dtype.kind != "f":
+            continue
+        operands = row.arrays("float32")
+        operands[position].reshape(-1)[0] = np.nan
+        found, expected = KERNELS[type(row.op)](row.op, tuple(operands)), row.op.evaluate(operands)
+        for result, exact in zip(found, expected, strict=True):
+            # A product of unrolled windows meets padding's zeros, which the plain meaning may leave out.
+            assert np.isnan(result)[np.isnan(exact)].all()
+            assert np.isnan(result).any() == np.isnan(exact).any()
