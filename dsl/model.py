@@ -53,9 +53,8 @@ def read_source(path: Path) -> Source:
     try:
         return Source(str(path), path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n"))
     except OSError as failure:
-        raise error(
-            f"{path}: {failure.strerror or failure}", helps=["`alexnet-ir new alexnet > model.alx` writes one"]
-        ) from None
+        helps = ["`alexnet-ir new alexnet > model.alx` writes one"] if isinstance(failure, FileNotFoundError) else []
+        raise error(f"{path}: {failure.strerror or failure}", helps=helps) from None
     except UnicodeDecodeError as failure:
         raise error(f"{path}: byte {failure.start} is not UTF-8 text") from None
 

@@ -70,20 +70,19 @@ def place(sizes: Mapping[Key, Size], arrows: Sequence[Arrow]) -> Placed:
     rows: list[list[Key]] = [[] for _ in range(max(ranks.values(), default=0) + 1)]
     for key in sizes:
         rows[ranks[key]].append(key)
-    all_sizes, links, chains = dict(sizes), [], {}
+    all_sizes, links, chains = dict(sizes), list[_Link](), dict[Arrow, list[Key]]()
     for number, arrow in enumerate(arrows):
-        lane = [("lane", str(number), str(rank)) for rank in range(ranks[arrow.source] + 1, ranks[arrow.target])]
-        for rank, key in enumerate(lane, ranks[arrow.source] + 1):
+        between = range(ranks[arrow.source] + 1, ranks[arrow.target])
+        chain: list[Key] = [("lane", str(number), str(rank)) for rank in between]
+        for rank, key in zip(between, chain, strict=True):
             rows[rank].append(key)
             all_sizes[key] = Size(LANE, 0, LIGHT)
-        path = [arrow.source, *lane, arrow.target]
-        for upper, lower in itertools.pairwise(path):
+        for upper, lower in itertools.pairwise([arrow.source, *chain, arrow.target]):
             offset = arrow.source_offset * (upper == arrow.source) - arrow.target_offset * (lower == arrow.target)
             links.append(_Link(upper, lower, offset))
-        chains[arrow] = lane
+        chains[arrow] = chain
     rows = _ordered(rows, links)
-    xs = _positions(rows, all_sizes, links, chains.values())
-    return _placed(rows, all_sizes, xs, chains)
+    return _placed(rows, all_sizes, _positions(rows, all_sizes, links, chains.values()), chains)
 
 
 def _ranks(sizes: Mapping[Key, Size], arrows: Sequence[Arrow]) -> dict[Key, int]:

@@ -1,0 +1,63 @@
+"""What the tests of commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from alexnet_ir.cli.main import main
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+SMALL = """alx 1
+
+net Small(classes = 10) {
+  image = input(1, 8, 8)
+  return image -> conv1: conv(4, 3) -> relu -> flatten -> fc(classes)
+}
+
+data d { source: digits() }
+
+train t {
+  batch: 8
+  stop: steps(1)
+  optimizer: sgd(lr = 0.1, momentum = 0.9)
+}
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Run(Protocol):
+    def __call__(self, *args: str | Path) -> Done: ...
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process."""
+
+    def call(*args: str | Path) -> Done:
+        code = main([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with a small model in `model.alx`."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("model.alx")
+    path.write_text(SMALL)
+    return path
