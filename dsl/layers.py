@@ -6,8 +6,9 @@ Most are an op of the IR as it stands. Those with parameters (conv, local, fc, b
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -86,12 +87,13 @@ INITIALISER = Kind("an initialiser: normal(std), uniform(a, b), xavier(), he() o
 @dataclass
 class Site:
     """Where a layer is being built: the graph, the layer's path (`inception_3a/conv2`) and its span. `factors` are the
-    recipe's, which a layer's own replace."""
+    recipe's, which a layer's own replace; `streams` numbers the net's dropouts."""
 
     graph: Graph
     path: str
     span: Span
     factors: dict[str, float] = field(default_factory=dict)
+    streams: Iterator[int] = field(default_factory=itertools.count)
 
     def tensor(self, value: Value) -> TensorType:
         """The type of an operand, which is free of errors here."""
@@ -241,8 +243,7 @@ def build_dropout(site: Site, layer: Dropout, operands: Sequence[Value]) -> Valu
     for name in (SEED, STEP):
         if name not in graph.inputs:
             graph.input(name, TensorType("i64", ()), default=0)
-    stream = sum(isinstance(node.op, Dropout) for node in graph.topo())
-    op = Dropout(layer.p, layer.scale, stream)
+    op = Dropout(layer.p, layer.scale, next(site.streams))
     return site.emit(op, *operands, graph.inputs[SEED], graph.inputs[STEP])
 
 

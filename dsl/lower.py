@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alexnet_ir.diagnostics import Diagnostics, Span, counted
@@ -20,7 +21,7 @@ from alexnet_ir.ops.elementwise import Identity
 
 MAX_DEPTH = 50
 MAX_CALLS = 20_000
-"""Calls of ops and blocks in one net; ResNet-152 has about 600."""
+"""Calls of ops and blocks in one net, and turns of its repeats; ResNet-152 has about 600."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Lowering(Evaluator[Scope]):
         self.definitions, self.batch, self.factors = definitions, batch, factors
         self.graph = Graph("net")
         self.layers: list[Layer] = []
+        self.streams = itertools.count()
         self._calls = 0
         self._paths: set[str] = set()
 
@@ -135,7 +137,11 @@ class Lowering(Evaluator[Scope]):
         given = {name: value for name, (value, _) in arguments.items()}
         if missing(definition.name, parameter_slots(definition), given, definition.name_span, self.report):
             return
-        results = self.body(definition, given, self.outermost())
+        try:
+            results = self.body(definition, given, self.outermost())
+        except RecursionError:  # blocks in groups in blocks
+            self.report.error("T012", f"`{definition.name}` is nested too deeply", definition.name_span)
+            return
         if results is FAILED:
             return
         for number, value in enumerate(results.values, 1):
@@ -201,7 +207,7 @@ class Lowering(Evaluator[Scope]):
         if expr.id in scope.names:
             return scope.names[expr.id]
         if expr.id in LAYERS or self._block(expr.id):
-            return UnitValue(expr.id, (), scope)
+            return UnitValue(expr.id, (), self.outermost())
         return FAILED  # reported by the check of names
 
     def _block(self, name: str) -> syntax.Definition | None:
@@ -220,7 +226,9 @@ class Lowering(Evaluator[Scope]):
         if self._takes_values(expr, scope):
             return self.unit(expr, None, scope, None)
         known = expr.callee in LAYERS or expr.callee in scope.names
-        return UnitValue(expr.callee, expr.arguments, scope) if known else FAILED
+        # The names as they are now: `leaky_relu = leaky_relu(0.2)` must not come to mean itself.
+        seen = replace(scope, names=dict(scope.names))
+        return UnitValue(expr.callee, expr.arguments, seen) if known else FAILED
 
     def _takes_values(self, expr: syntax.Call, scope: Scope) -> bool:
         """Whether a call outside a chain is given what it works on, or is an op with arguments, to be passed on."""
@@ -282,6 +290,8 @@ class Lowering(Evaluator[Scope]):
 
     def turn(self, stage: syntax.Stage, turn: int, flow: Any, scope: Scope) -> Any:
         """One turn of a repeat; a group gets a scope of its own each time."""
+        if self._spent(stage.span):
+            return FAILED
         if stage.label is not None:
             name = f"{stage.label}{turn}"
             if name in scope.taken:
@@ -292,6 +302,8 @@ class Lowering(Evaluator[Scope]):
                 return FAILED
             scope.taken.add(name)
             return self.unit(stage.unit, flow, scope, name)
+        if isinstance(stage.unit, syntax.StageIf) and labels([stage]):
+            return self.unit(stage.unit, flow, scope.inner(scope.fresh("repeat"), [stage]), None)
         own = scope.fresh("repeat") if isinstance(stage.unit, syntax.Group) else None
         return self.unit(stage.unit, flow, scope, own)
 
@@ -316,6 +328,13 @@ class Lowering(Evaluator[Scope]):
             case syntax.Call():
                 return self.apply(unit.callee, unit.arguments, unit.span, flow, scope, scope, name)
 
+    def _spent(self, span: Span) -> bool:
+        """Count a call or turn; whether there have been too many."""
+        self._calls += 1
+        if self._calls == MAX_CALLS + 1:
+            self.report.error("T012", f"`{self.graph.name}` has more than {MAX_CALLS:,} calls", span)
+        return self._calls > MAX_CALLS
+
     def apply(
         self,
         callee: str,
@@ -327,10 +346,7 @@ class Lowering(Evaluator[Scope]):
         name: str | None,
     ) -> Any:
         """Apply an op or block, used in `scope`, whose arguments are read in the scope `meaning`."""
-        self._calls += 1
-        if self._calls > MAX_CALLS:
-            if self._calls == MAX_CALLS + 1:
-                self.report.error("T012", f"`{self.graph.name}` has more than {MAX_CALLS:,} calls", span)
+        if self._spent(span):
             return FAILED
         if callee in meaning.names:
             value = meaning.names[callee]
@@ -444,7 +460,7 @@ class Lowering(Evaluator[Scope]):
         self._paths.add(path)
         if any(isinstance(self.graph.type(v), ErrorType) for v in operands):
             return self._poisoned(path, operands, span)
-        site = Site(self.graph, path, span, self.factors)
+        site = Site(self.graph, path, span, self.factors, self.streams)
         try:
             value = LAYERS[op].build(site, made, operands)
         except TypeRuleError as failure:

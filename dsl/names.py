@@ -174,7 +174,9 @@ class _Scope:
                 self.stages(unit.stages, bound.new_child() if own_scope else bound)
             case syntax.StageIf() as unit:
                 self.name(unit.condition, bound)
-                self.branches([(None, unit.then), (None, unit.otherwise)], bound)
+                own_scope = stage.label is not None or stage.repeat is not None
+                ways = [(None, unit.then), (None, unit.otherwise)]
+                self.branches(ways, bound.new_child() if own_scope else bound)
 
     def call(self, call: syntax.Call, bound: Bound, known: Sequence[str], what: str) -> None:
         for argument in call.arguments:
