@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias, get_args
 DType = Literal["f32", "i32", "i64", "u8"]
 DTYPES: tuple[str, ...] = get_args(DType)
 ITEM_BYTES: dict[str, int] = {"f32": 4, "i32": 4, "i64": 8, "u8": 1}
+WHOLE_DTYPES: dict[str, str] = {"i32": "int32", "i64": "int64", "u8": "uint8"}
+"""NumPy's names; what f32 is computed in is the backend's choice."""
 
 
 @dataclass(frozen=True, slots=True)

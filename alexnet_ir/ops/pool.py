@@ -11,7 +11,7 @@ import numpy as np
 from alexnet_ir.ir.attributes import FLAG, PADS, PAIR, Pads, Pair, attribute, optional
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, TypeRuleError
-from alexnet_ir.ir.types import TensorType, f32
+from alexnet_ir.ir.types import WHOLE_DTYPES, DType, TensorType, f32
 from alexnet_ir.ops.rules import want_map, want_rank, want_shape
 from alexnet_ir.ops.window import ROUND, Windows, windows
 
@@ -81,12 +81,17 @@ class MaxPool(Pool):
     def type_rule(self, *operands: TensorType) -> TensorType | tuple[TensorType, ...]:
         pooled = super().type_rule(*operands)
         assert isinstance(pooled, TensorType)
-        return pooled, TensorType("u8" if math.prod(self.size) <= 256 else "i32", pooled.shape)
+        return pooled, TensorType(self.argmax_dtype, pooled.shape)
+
+    @property
+    def argmax_dtype(self) -> DType:
+        """A byte where a window has no more cells than that."""
+        return "u8" if math.prod(self.size) <= 256 else "i32"
 
     def reference(self, input: Array) -> tuple[Array, ...]:
         over = self.windows(input.shape[-2:])
         best = np.full((*input.shape[:2], *over.output), -np.inf, input.dtype)
-        argmax = np.empty(best.shape, np.uint8 if math.prod(self.size) <= 256 else np.int32)
+        argmax = np.empty(best.shape, WHOLE_DTYPES[self.argmax_dtype])
         argmax[...] = self.first_cells(over)
         for i, j, tap in over.taps(over.padded(input, -np.inf)):
             better = ~(tap <= best) & ~np.isnan(best)

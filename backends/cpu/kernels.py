@@ -10,8 +10,10 @@ from numpy.lib.stride_tricks import as_strided
 
 from alexnet_ir.backends.reference.executor import Kernel
 from alexnet_ir.ir.op import Array, Op
+from alexnet_ir.ir.types import WHOLE_DTYPES
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGrad, Lrn, LrnAttributes, LrnGrad
+from alexnet_ir.ops.pool import MaxPool
 from alexnet_ir.ops.update import Sgd
 from alexnet_ir.ops.window import Windows
 
@@ -91,6 +93,22 @@ def conv_grad_input(op: ConvGradInput, operands: tuple[Array, ...]) -> tuple[Arr
     return (np.ascontiguousarray(over.cropped(padded)),)
 
 
+def maxpool(op: MaxPool, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The largest first, then the first cell that equals it."""
+    (input,) = operands
+    over = op.windows(input.shape[-2:])
+    cells = list(over.taps(over.padded(input, -np.inf)))
+    best = cells[0][2].copy()
+    for _, _, tap in cells[1:]:
+        np.maximum(best, tap, out=best)
+    if not np.isfinite(best).all():
+        return op.evaluate(operands)  # which cell stands for NaN or minus infinity is settled there
+    argmax = np.empty(best.shape, WHOLE_DTYPES[op.argmax_dtype])
+    for i, j, tap in reversed(cells):
+        np.copyto(argmax, i * op.size[1] + j, where=tap == best)
+    return best, argmax
+
+
 def power(scale: Array, beta: float) -> Array:
     """scale^-beta; by square roots for the 0.75 that everybody uses."""
     if beta != 0.75:
@@ -136,6 +154,7 @@ KERNELS: Mapping[type[Op], Kernel] = {
     Conv: conv,
     ConvGradInput: conv_grad_input,
     ConvGradWeight: conv_grad_weight,
+    MaxPool: maxpool,
     Lrn: normalize,
     LrnGrad: normalize_grad,
     LocalNorm: normalize,

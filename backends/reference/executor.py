@@ -11,7 +11,7 @@ import numpy as np
 from alexnet_ir.backends.base import Storage
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import Plan, Step
-from alexnet_ir.ir.types import TensorType
+from alexnet_ir.ir.types import WHOLE_DTYPES, TensorType
 
 Kernel = Callable[[Any, tuple[Array, ...]], tuple[Array, ...]]
 """An op and its operands' arrays to its results'."""
@@ -73,7 +73,7 @@ class NumpyExecutable:
             del values[name]
 
     def _dtype(self, type_: TensorType) -> np.dtype[Any]:
-        return self.dtype if type_.dtype == "f32" else np.dtype({"i32": "i4", "i64": "i8", "u8": "u1"}[type_.dtype])
+        return self.dtype if type_.dtype == "f32" else np.dtype(WHOLE_DTYPES[type_.dtype])
 
     def _input(self, name: str, inputs: Mapping[str, Array | float | int]) -> Array:
         planned = self.plan.inputs[name]
