@@ -109,7 +109,8 @@ def _go_on(machine: Recogniser, stop: Stop, code: str, depths: list[int]) -> int
         machine.advance("NUMBER")
         return i + 2 if stop.at(1).type == "NUMBER" else i
     if code in ("P016", "P021"):
-        i = next(j for j in range(i, len(tokens)) if tokens[j].type == "RBRACE") + (code == "P016")
+        closers = (j for j in range(i, len(tokens)) if tokens[j].type == "RBRACE")
+        i = next(closers, len(tokens)) + (code == "P016")
     for j in range(i, len(tokens)):
         ends = _where(tokens, j, depths)
         if ends and machine.fall_back(tokens[j].type, ends):

@@ -11,7 +11,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic, Source, Span
@@ -280,6 +280,15 @@ def mutants(draw: st.DrawFn) -> str:
 @settings(max_examples=150, deadline=None)
 def test_mutated_programs_give_a_tree_or_diagnostics(text: str) -> None:
     refuses_politely(text)
+
+
+@given(mutants())
+@example("alx 1\nnet A {\n  0 = input(}, 2)\n  return x\n  y = x\n3")
+@settings(max_examples=100, deadline=None)
+def test_mutated_programs_are_checked_to_the_end(text: str) -> None:
+    for diagnostic in check(Source("model.alx", text)).all:
+        assert diagnostic.code in CODES
+        assert diagnostic.render()
 
 
 # The tables on disk
