@@ -19,8 +19,8 @@ def image_shape(lowering: Lowering) -> tuple[int, ...] | None:
     return lowering.graph.tensor(lowering.graph.named(inputs[0].value)).shape[1:] if inputs else None
 
 
-def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec, lowering: Lowering, reader: SectionReader) -> None:
-    """Report where a `train` section asks for what its net or data do not have."""
+def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec | None, lowering: Lowering, reader: SectionReader) -> None:
+    """Report where a `train` section asks for what its net or data do not have; without data, it is the caller's."""
     report = reader.report
     scores = [lowering.graph.type(value) for value in lowering.graph.outputs.values()]
     for type_ in scores:
@@ -37,9 +37,18 @@ def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec, lowering: Lowering
             "R004", f"{counted(len(weights), 'weight')} for {counted(len(scores), 'result')} of `{recipe.net.id}`",
             reader.spans.get((recipe.name, "loss"), recipe.span), helps=["give one weight for each value it returns"],
         )  # fmt: skip
-    if scores and isinstance(scores[0], TensorType) and len(scores[0].shape) == 2:
-        _check_classes(scores[0].shape[1], recipe, data, reader)
-    _check_images(data, lowering, recipe, reader)
+    classes = [type_.shape[1] for type_ in scores if isinstance(type_, TensorType) and len(type_.shape) == 2]
+    if len(set(classes)) > 1:
+        report.error(
+            "R005",
+            f"`{recipe.net.id}` scores {' and '.join(map(str, classes))} classes, and one set of labels is for all",
+            recipe.net.span or recipe.span,
+            helps=["end each of its results in as many units"],
+        )
+    elif classes and data is not None:
+        _check_classes(classes[0], recipe, data, reader)
+    if data is not None:
+        _check_images(data, lowering, recipe, reader)
     for event in recipe.events:
         _check_event(event.event, data, lowering, reader)
 
@@ -93,10 +102,10 @@ def _shape_after(
 
 
 def _check_event(
-    event: spec.SetEvent | spec.Freeze, data: spec.DataSpec, lowering: Lowering, reader: SectionReader
+    event: spec.SetEvent | spec.Freeze, data: spec.DataSpec | None, lowering: Lowering, reader: SectionReader
 ) -> None:
     layers = {layer.path for layer in lowering.layers}
-    transforms = {transform.name: transform for transform in data.train}
+    transforms = {transform.name: transform for transform in (data.train if data else ())}
     target = event.target
     if target.id not in layers and (isinstance(event, spec.Freeze) or target.id not in transforms):
         _unknown_layer(target, (*layers, *transforms), reader.report)

@@ -225,9 +225,9 @@ class _FileReader:
         train = train_spec(section, fields, reference, data_of.name if data_of else "")
         if batch is not None:
             train = replace(train, batch=batch)
-        if data_of is None or data_fields is None:
+        if data_of is not None and data_fields is None:
             return train, None, lowering
-        data = data_spec(data_of, data_fields, Path(self.file.source.name).parent)
+        data = data_spec(data_of, data_fields, Path(self.file.source.name).parent) if data_of and data_fields else None
         if lowering is not None:
             check_recipe(train, data, lowering, self.sections)
         return train, data, lowering
