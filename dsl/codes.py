@@ -307,7 +307,8 @@ SECTIONS: dict[str, Explanation] = {
     ),
     "R005": explained(
         "number of classes",
-        "The net has more or fewer scores than the data has classes.",
+        "The net has more or fewer scores than the data has classes; or, of several results, one has more than\n"
+        "another, though all are compared with the same labels.",
         "net Small(classes = 100) { ... -> fc(classes) }\ntrain t { net: Small ... }    # data: digits()",
         "net Small(classes = 100) { ... -> fc(classes) }\ntrain t { net: Small(classes = 10) ... }",
     ),

@@ -58,31 +58,38 @@ def _scope(diagram: Diagram, scope: tuple[str, ...], paths: Sequence[str]) -> Pa
     for path in paths:
         inner = diagram.boxes[path].scope[len(scope) :]
         members.setdefault(("scope", inner[0]) if inner else ("box", path), []).append(path)
-    parts = {
-        key: _frame(_scope(diagram, (*scope, key[1]), inside), key[1])
-        if key[0] == "scope"
-        else _box(diagram.boxes[key[1]])
-        for key, inside in members.items()
-    }
+    parts = {key: _member(diagram, scope, key, inside) for key, inside in members.items()}
     arrows = _arrows(diagram, members, parts)
-    sizes = {}
-    for key, inside in members.items():
-        aside = all(diagram.boxes[path].training_only for path in inside)
-        sizes[key] = Size(parts[key].width, parts[key].height, LIGHT if aside else 1.0)
-    for arrow in arrows:  # what comes from outside, and what goes there
-        if arrow.source[0] == "in":
-            sizes[arrow.source] = Size(0, 0, first=True)
-        if arrow.target[0] == "out":
-            sizes[arrow.target] = Size(0, 0, last=True)
+    sizes = _sizes(diagram, members, parts, arrows)
     placed = place(sizes, arrows)
     drawn = [_arrow(arrow, placed, parts) for arrow in arrows]
     for key, part in parts.items():
         drawn.append(_moved(part.svg, placed.xs[key] - part.width / 2, placed.ranks[key][0]))
     drawn += [_shape(diagram.boxes[a.value], a, placed, parts) for a in arrows if a.source == ("box", a.value)]
-    ports = {key: placed.xs[key] for key in sizes if key[0] in ("in", "out")}
-    entries = {key[1]: x for key, x in ports.items() if key[0] == "in"}
-    exits = {key[1]: x for key, x in ports.items() if key[0] == "out"}
+    entries = {key[1]: placed.xs[key] for key in sizes if key[0] == "in"}
+    exits = {key[1]: placed.xs[key] for key in sizes if key[0] == "out"}
     return Part(placed.width, placed.height, "\n".join(dict.fromkeys(drawn)), entries, exits)
+
+
+def _member(diagram: Diagram, scope: tuple[str, ...], key: Key, paths: Sequence[str]) -> Part:
+    kind, name = key
+    return _box(diagram.boxes[name]) if kind == "box" else _frame(_scope(diagram, (*scope, name), paths), name)
+
+
+def _sizes(
+    diagram: Diagram, members: dict[Key, list[str]], parts: dict[Key, Part], arrows: Sequence[Arrow]
+) -> dict[Key, Size]:
+    """What is to be placed in a scope: its members, and points where arrows come in from outside and go there."""
+    sizes = {}
+    for key, paths in members.items():
+        aside = all(diagram.boxes[path].training_only for path in paths)
+        sizes[key] = Size(parts[key].width, parts[key].height, LIGHT if aside else 1.0)
+    for arrow in arrows:
+        if arrow.source[0] == "in":
+            sizes[arrow.source] = Size(0, 0, first=True)
+        if arrow.target[0] == "out":
+            sizes[arrow.target] = Size(0, 0, last=True)
+    return sizes
 
 
 def _arrows(diagram: Diagram, members: dict[Key, list[str]], parts: dict[Key, Part]) -> list[Arrow]:
