@@ -63,8 +63,9 @@ def number_value(text: str) -> int | float | None:
     """The value of a number as it is written; None if it is malformed or larger than a machine's."""
     if not _NUMBER.fullmatch(text):
         return None
-    if text.replace("_", "").isdigit():
-        return int(text) if len(text) < 25 and int(text) < 2**63 else None
+    digits = text.replace("_", "")
+    if digits.isdigit():
+        return int(digits) if len(digits) < 25 and int(digits) < 2**63 else None
     value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     return value if math.isfinite(value) else None
 
