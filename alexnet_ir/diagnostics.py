@@ -43,6 +43,9 @@ class Span:
         return Span(self.source, self.line, self.column, other.end_line, other.end_column)
 
 
+ANSI = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "plain": "\x1b[0m"}
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One message. `label` stands under the underlined span; `notes` say why, `helps` how to mend it."""
@@ -55,10 +58,12 @@ class Diagnostic:
     helps: tuple[str, ...] = ()
     severity: Literal["error", "warning"] = "error"
 
-    def render(self) -> str:
-        """The message as it is shown: file, line, column, the source line, the span underlined, notes and helps."""
+    def render(self, *, color: bool = False) -> str:
+        """The message as it is shown: file, line, column, the source line, the span underlined, notes and helps. In
+        colour, severity and underline stand out by ANSI escapes."""
         code = f"[{self.code}]" if self.code else ""
-        out = [f"{self.severity}{code}: {self.message}"]
+        begin, end = (ANSI[self.severity], ANSI["plain"]) if color else ("", "")
+        out = [f"{begin}{self.severity}{code}{end}: {self.message}"]
         gutter = " "
         if self.span is not None:
             number = str(self.span.line)
@@ -66,7 +71,11 @@ class Diagnostic:
             out.append(f"{gutter}--> {self.span}")
             text = self.span.source.line(self.span.line)
             if text:
-                out += [f"{gutter} |", f"{number} | {text.expandtabs(1)}", f"{gutter} | {self._underline(text)}"]
+                out += [
+                    f"{gutter} |",
+                    f"{number} | {text.expandtabs(1)}",
+                    f"{gutter} | {begin}{self._underline(text)}{end}",
+                ]
         out += [f"{gutter} = note: {note}" for note in self.notes]
         out += [f"{gutter} = help: {help_}" for help_ in self.helps]
         return "\n".join(out)

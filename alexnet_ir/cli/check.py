@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from alexnet_ir.cli.model import model_path
+from alexnet_ir.cli.terminal import show as show_diagnostics
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic
 from alexnet_ir.dsl.model import examine, read_source
 from alexnet_ir.ir.graph import Graph
@@ -59,11 +60,11 @@ def find(file: str) -> Finding:
 
 def show(finding: Finding) -> None:
     """Mistakes go to standard error, one line about a good file to standard output."""
-    for diagnostic in finding.diagnostics[:SHOWN]:
-        print(f"{diagnostic.render()}\n", file=sys.stderr)
+    if finding.diagnostics:
+        show_diagnostics(finding.diagnostics[:SHOWN])
     more = len(finding.diagnostics) - SHOWN
     if more > 0:
-        print(f"{finding.file}: and {more} more; --json shows all\n", file=sys.stderr)
+        print(f"{finding.file}: and {more} more; --json shows all", file=sys.stderr)
     if finding.good:
         print(f"{finding.file}: {_verdict(finding)}")
 

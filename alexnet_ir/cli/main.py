@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
+from alexnet_ir.cli.terminal import show
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.version import __version__
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except AlexnetError as failure:
-        print(failure, file=sys.stderr)
+        show(failure.diagnostics)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def _add_language(commands: Commands) -> None:

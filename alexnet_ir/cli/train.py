@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from alexnet_ir.cli.model import choice_of, model_path
+from alexnet_ir.cli.terminal import show
 from alexnet_ir.compiler import backend_for
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl import spec
@@ -20,8 +20,8 @@ def run(args: argparse.Namespace) -> int:
     path, choice = model_path(args.file), choice_of(args)
     backend = backend_for(args.devices)
     model = load(read_source(path), choice)
-    for warning in model.warnings:
-        print(warning.render(), file=sys.stderr)
+    if model.warnings:
+        show(model.warnings)
     limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
     training = TrainingRun(model, choice, backend, limits)
     folder = RunFolder(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)

@@ -63,7 +63,7 @@ def test_many_mistakes_are_cut_off(run: Run, small: Path) -> None:
     small.write_text(small.read_text().replace("relu", " -> ".join(f"nop{n}" for n in range(30))))
     done = run("check")
     assert done.err.count("error[N001]") == 20
-    assert done.err.endswith("model.alx: and 10 more; --json shows all\n\n")
+    assert done.err.endswith("model.alx: and 10 more; --json shows all\n")
 
 
 def test_json_has_all_of_it(run: Run, small: Path) -> None:
