@@ -208,6 +208,8 @@ class Lowering(Evaluator[Scope]):
             return scope.names[expr.id]
         if expr.id in LAYERS or self._block(expr.id):
             return UnitValue(expr.id, (), self.outermost())
+        if expr.id == "input":
+            self.report.error("T010", "`input` is no op to be passed on: `input(c, h, w)` makes the image", expr.span)
         return FAILED  # reported by the check of names
 
     def _block(self, name: str) -> syntax.Definition | None:

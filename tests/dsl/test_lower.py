@@ -354,7 +354,7 @@ def test_a_net_that_cannot_be_trained_is_refused_without_data_too(ends: str, cod
 
 
 def test_a_wrong_setting_is_an_error() -> None:
-    for value in ("tanhh", "3", "conv(", "relu -> relu"):
+    for value in ("input", "tanhh", "3", "conv(", "relu -> relu"):
         with pytest.raises(AlexnetError):
             net("return image -> act", parameters="(act = relu)", net_act=value)
 
