@@ -15,6 +15,7 @@ from alexnet_ir.backends.cpu.kernels import KERNELS
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
+from alexnet_ir.ops.pool import MaxPool
 from alexnet_ir.ops.update import Sgd
 
 from ..ops.op_table import ROWS, Row
@@ -61,7 +62,7 @@ def agree(op: Op, operands: Sequence[Array]) -> None:
     expected = op.evaluate([o.astype("f8") if o.dtype.kind == "f" else o for o in operands])
     assert len(found) == len(expected)
     for result, exact in zip(found, expected, strict=True):
-        assert (result.shape, result.dtype) == (exact.shape, FLOAT)
+        assert (result.shape, result.dtype) == (exact.shape, FLOAT if exact.dtype.kind == "f" else exact.dtype)
         size = np.abs(exact).max(initial=1e-3)
         np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-5 * size)
 
@@ -75,6 +76,25 @@ def test_convolutions(column_bytes: int, monkeypatch: pytest.MonkeyPatch, geomet
     agree(Conv(**attributes), [random(0, *input), random(1, *weight)])
     agree(ConvGradInput(**attributes, input_size=input[2:]), [random(2, *output), random(1, *weight)])
     agree(ConvGradWeight(**attributes, size=weight[2:]), [random(2, *output), random(0, *input)])
+
+
+@SETTINGS
+@given(geometries(), st.sampled_from([1, 2, 17, 300]), st.booleans())
+def test_maxpool(geometry: Any, levels: int, special: bool) -> None:
+    """The cell of the first of equals too, with ties, NaN and infinities."""
+    attributes, shape, weight, _ = geometry
+    size = weight[2:]
+    assume(all(p < k for pads, k in zip(attributes["pad"], size, strict=True) for p in pads))
+    values = np.random.default_rng(levels).integers(-levels, levels, shape).astype(FLOAT)
+    if special:
+        values.reshape(-1)[::3] = np.resize(np.array([np.nan, -np.inf, np.inf], FLOAT), values.reshape(-1)[::3].size)
+    op = MaxPool(size, attributes["stride"], attributes["pad"], attributes["round"])
+    assume(all(k <= n + sum(p) for k, n, p in zip(size, shape[2:], op.pad, strict=True)))
+    before = values.tobytes()
+    found, expected = KERNELS[MaxPool](op, (values,)), op.evaluate([values])
+    assert values.tobytes() == before
+    for result, exact in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(result, exact, strict=True)
 
 
 maps = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
@@ -105,7 +125,7 @@ def test_sgd(shape: tuple[int, ...], scalars: tuple[float, ...]) -> None:
 
 
 def test_every_kernel_is_tested_here() -> None:
-    assert set(KERNELS) == {Conv, ConvGradInput, ConvGradWeight, Lrn, LrnGrad, LocalNorm, LocalNormGrad, Sgd}
+    assert set(KERNELS) == {Conv, ConvGradInput, ConvGradWeight, Lrn, LrnGrad, LocalNorm, LocalNormGrad, MaxPool, Sgd}
 
 
 # Over the op test table, which has a row for every op
