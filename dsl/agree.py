@@ -5,7 +5,8 @@ from __future__ import annotations
 from alexnet_ir.diagnostics import Diagnostics, counted, nearest
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.layers import WithParameters
-from alexnet_ir.dsl.lower import Layer, Lowering
+from alexnet_ir.dsl.lower import Lowering
+from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.dsl.sections import SectionReader
 from alexnet_ir.dsl.signature import slots_of
 from alexnet_ir.ir.types import TensorType, sample_text, shape_text

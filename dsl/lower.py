@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from alexnet_ir.diagnostics import Diagnostics, Span, counted
@@ -12,7 +12,8 @@ from alexnet_ir.dsl import syntax
 from alexnet_ir.dsl.evaluate import Evaluator
 from alexnet_ir.dsl.layers import INITIALISERS, LAYERS, InputLayer, Site
 from alexnet_ir.dsl.names import layer_slots, parameter_slots
-from alexnet_ir.dsl.signature import FAILED, Failed, Slot, construct, describe, match_arguments, missing, slots_of
+from alexnet_ir.dsl.scope import Defaults, Flow, Layer, Scope, UnitValue, Use, expression_labels, labels
+from alexnet_ir.dsl.signature import FAILED, Failed, construct, describe, match_arguments, missing, slots_of
 from alexnet_ir.ir.attributes import Attributes
 from alexnet_ir.ir.graph import Graph, Value
 from alexnet_ir.ir.op import TypeRuleError
@@ -22,93 +23,6 @@ from alexnet_ir.ops.elementwise import Identity
 MAX_DEPTH = 50
 MAX_CALLS = 20_000
 """Calls of ops and blocks in one net, and turns of its repeats; ResNet-152 has about 600."""
-
-
-@dataclass(frozen=True)
-class Flow:
-    """One or several values of the graph that stand for an expression."""
-
-    values: tuple[Value, ...]
-
-    def __str__(self) -> str:
-        return "an image or map" if len(self.values) == 1 else f"{len(self.values)} values"
-
-
-@dataclass(frozen=True)
-class UnitValue:
-    """An op or block as a value: `act = relu`, with the arguments it was written with and where they have a meaning."""
-
-    callee: str
-    arguments: tuple[syntax.Argument, ...]
-    scope: Scope
-
-    def __str__(self) -> str:
-        return f"the op or block `{self.callee}`"
-
-
-Defaults = dict[str, dict[str, tuple[Any, Span]]]
-"""For each op, the keyword arguments that `defaults` give it, evaluated, and where they were written."""
-
-
-@dataclass
-class Scope:
-    """The names of one call of a net, block or labelled group; `path` begins the names of what it makes."""
-
-    path: str
-    names: dict[str, Any]
-    defaults: Defaults
-    depth: int
-    taken: set[str] = field(default_factory=set)
-    last: dict[str, int] = field(default_factory=dict)
-
-    def fresh(self, op: str) -> str:
-        """The op and the first ordinal whose name is free."""
-        number = self.last.get(op, 0) + 1
-        while f"{op}{number}" in self.taken:
-            number += 1
-        self.last[op] = number
-        self.taken.add(f"{op}{number}")
-        return f"{op}{number}"
-
-    def inner(self, name: str, stages: Sequence[syntax.Stage]) -> Scope:
-        """The scope of a labelled group or a turn of a repeat: it sees the names around it and has its own paths."""
-        return Scope(f"{self.path}{name}/", dict(self.names), self.defaults, self.depth + 1, labels(stages))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer as it was written: its path, op, place, and the name of the value it makes."""
-
-    path: str
-    op: str
-    span: Span
-    value: str
-
-
-def labels(stages: Sequence[syntax.Stage]) -> set[str]:
-    """The labels that belong to the scope in which these stages stand."""
-    found: set[str] = set()
-    for stage in stages:
-        if stage.label is not None:
-            found.add(stage.label)
-        elif isinstance(stage.unit, syntax.Group) and stage.repeat is None:
-            found |= labels(stage.unit.stages)
-        if isinstance(stage.unit, syntax.StageIf):
-            found |= labels([stage.unit.then, stage.unit.otherwise])
-    return found
-
-
-def expression_labels(expr: syntax.Expr) -> set[str]:
-    """The labels in an expression."""
-    match expr:
-        case syntax.Chain():
-            return expression_labels(expr.head) | labels(expr.stages)
-        case syntax.If():
-            return expression_labels(expr.then) | expression_labels(expr.otherwise)
-        case syntax.Call():
-            return set().union(*(expression_labels(a.value) for a in expr.arguments))
-        case _:
-            return set()
 
 
 class Lowering(Evaluator[Scope]):
@@ -326,9 +240,9 @@ class Lowering(Evaluator[Scope]):
                     return self.unit(branch.unit, flow, scope, name)
                 return self.stage(branch, flow, scope.inner(name, [branch]))
             case syntax.Name():
-                return self.apply(unit.id, (), unit.span, flow, scope, scope, name)
+                return self.apply(Use(unit.id, (), unit.span, flow, scope, scope, name))
             case syntax.Call():
-                return self.apply(unit.callee, unit.arguments, unit.span, flow, scope, scope, name)
+                return self.apply(Use(unit.callee, unit.arguments, unit.span, flow, scope, scope, name))
 
     def _spent(self, span: Span) -> bool:
         """Count a call or turn; whether there have been too many."""
@@ -337,95 +251,72 @@ class Lowering(Evaluator[Scope]):
             self.report.error("T012", f"`{self.graph.name}` has more than {MAX_CALLS:,} calls", span)
         return self._calls > MAX_CALLS
 
-    def apply(
-        self,
-        callee: str,
-        arguments: tuple[syntax.Argument, ...],
-        span: Span,
-        flow: Any,
-        scope: Scope,
-        meaning: Scope,
-        name: str | None,
-    ) -> Any:
-        """Apply an op or block, used in `scope`, whose arguments are read in the scope `meaning`."""
-        if self._spent(span):
+    def apply(self, use: Use) -> Any:
+        """Apply an op or block."""
+        if self._spent(use.span):
             return FAILED
-        if callee in meaning.names:
-            value = meaning.names[callee]
-            if isinstance(value, UnitValue) and not arguments:
-                return self.apply(value.callee, value.arguments, span, flow, scope, value.scope, name)
-            if isinstance(value, UnitValue):
-                message = f"`{callee}` takes no arguments: it stands for `{value.callee}` and what that was given"
-                self.report.error("T013", message, span)
-            elif value is not FAILED:
-                self.report.error("T013", f"`{callee}` is no op or block", span, label=f"it is {describe(value)}")
-            return FAILED
-        definition = self._block(callee)
+        if use.callee in use.meaning.names:
+            return self.apply_named(use, use.meaning.names[use.callee])
+        definition = self._block(use.callee)
         if definition is not None:
-            return self.block(definition, arguments, span, flow, scope, meaning, name)
-        if callee in LAYERS:
-            return self.layer(callee, arguments, span, flow, scope, meaning, name)
-        if callee == "input":
-            self.report.error("T010", "`input` begins a chain: nothing flows into it", span)
+            return self.block(definition, use)
+        if use.callee in LAYERS:
+            return self.layer(use)
+        if use.callee == "input":
+            self.report.error("T010", "`input` begins a chain: nothing flows into it", use.span)
         return FAILED  # an unknown name was reported by the check of names
 
-    def block(
-        self,
-        definition: syntax.Definition,
-        arguments: tuple[syntax.Argument, ...],
-        span: Span,
-        flow: Any,
-        scope: Scope,
-        meaning: Scope,
-        name: str | None,
-    ) -> Any:
+    def apply_named(self, use: Use, value: Any) -> Any:
+        """Apply what a parameter or `x =` name stands for."""
+        if isinstance(value, UnitValue) and not use.arguments:
+            return self.apply(replace(use, callee=value.callee, arguments=value.arguments, meaning=value.scope))
+        if isinstance(value, UnitValue):
+            message = f"`{use.callee}` takes no arguments: it stands for `{value.callee}` and what that was given"
+            self.report.error("T013", message, use.span)
+        elif value is not FAILED:
+            self.report.error("T013", f"`{use.callee}` is no op or block", use.span, label=f"it is {describe(value)}")
+        return FAILED
+
+    def block(self, definition: syntax.Definition, use: Use) -> Any:
         slots = parameter_slots(definition)
         given: dict[str, Any] = {}
-        if flow is not None and slots:
-            given[slots[0].field] = flow
+        if use.flow is not None and slots:
+            given[slots[0].field] = use.flow
             slots = slots[1:]
-        found = match_arguments(definition.name, slots, arguments, self.report)
-        given |= {slot: self.value(argument.value, meaning) for slot, argument in found.items()}
-        if missing(definition.name, slots, given, span, self.report) or flow is FAILED:
+        found = match_arguments(definition.name, slots, use.arguments, self.report)
+        given |= {slot: self.value(argument.value, use.meaning) for slot, argument in found.items()}
+        if missing(definition.name, slots, given, use.span, self.report) or use.flow is FAILED:
             return FAILED
-        if scope.depth >= MAX_DEPTH:
-            self.report.error("T012", f"`{definition.name}` is nested more than {MAX_DEPTH} deep", span)
+        if use.scope.depth >= MAX_DEPTH:
+            self.report.error("T012", f"`{definition.name}` is nested more than {MAX_DEPTH} deep", use.span)
             return FAILED
-        path = f"{scope.path}{name or scope.fresh(definition.name)}/"
-        return self.body(definition, given, Scope(path, {}, scope.defaults, scope.depth + 1))
+        inner = Scope(f"{use.path(definition.name)}/", {}, use.scope.defaults, use.scope.depth + 1)
+        return self.body(definition, given, inner)
 
-    def layer(
-        self,
-        op: str,
-        arguments: tuple[syntax.Argument, ...],
-        span: Span,
-        flow: Any,
-        scope: Scope,
-        meaning: Scope,
-        name: str | None,
-    ) -> Any:
-        rule = LAYERS[op]
-        path = f"{scope.path}{name or scope.fresh(op)}"
-        operands, rest = self.operands(arguments, flow, meaning, rule.operands != ("input",))
+    def layer(self, use: Use) -> Any:
+        op, rule = use.callee, LAYERS[use.callee]
+        path = use.path(op)
+        operands, rest = self.operands(use, rule.operands != ("input",))
         slots = layer_slots(op)
         found = match_arguments(op, slots, rest, self.report)
-        values = {slot: self.value(argument.value, meaning) for slot, argument in found.items()}
+        values = {slot: self.value(argument.value, use.meaning) for slot, argument in found.items()}
         spans = {slot: argument.span for slot, argument in found.items()}
-        self._add_defaults(op, slots, scope, values, spans)
-        made = construct(rule.attributes, op, values, spans, span, self.report)
-        if isinstance(made, Failed) or operands is FAILED or not self._fits(op, rule.operands, operands, span):
+        given = use.scope.defaults.get(op, {})
+        for slot in slots:
+            if slot.name in given and slot.field not in values:
+                values[slot.field], spans[slot.field] = given[slot.name]
+        made = construct(rule.attributes, op, values, spans, use.span, self.report)
+        if isinstance(made, Failed) or operands is FAILED or not self._fits(op, rule.operands, operands, use.span):
             return FAILED
-        return self.build(op, made, operands, path, span, spans)
+        return self.build(op, made, operands, path, use.span, spans)
 
-    def operands(
-        self, arguments: tuple[syntax.Argument, ...], flow: Any, meaning: Scope, joins: bool
-    ) -> tuple[Any, list[syntax.Argument]]:
+    def operands(self, use: Use, joins: bool) -> tuple[Any, list[syntax.Argument]]:
         """What flows in and the leading arguments that are values of the graph; and the other arguments. An op that
         joins values takes nothing else without a name."""
-        flows = [] if flow is None else [flow]
-        rest = list(arguments)
-        while rest and rest[0].name is None and (joins or self._may_be_flow(rest[0].value, meaning)):
-            flows.append(self.flow(rest.pop(0).value, meaning))
+        flows = [] if use.flow is None else [use.flow]
+        rest = list(use.arguments)
+        while rest and rest[0].name is None and (joins or self._may_be_flow(rest[0].value, use.meaning)):
+            flows.append(self.flow(rest.pop(0).value, use.meaning))
         if any(f is FAILED for f in flows):
             return FAILED, rest
         return [value for f in flows for value in f.values], rest
@@ -442,14 +333,6 @@ class Lowering(Evaluator[Scope]):
         wanted = f"{len(names)} or more values" if variadic else counted(len(names), "value")
         self.report.error("T014", f"`{op}` works on {wanted}", span, label=f"found {len(operands)}")
         return False
-
-    def _add_defaults(
-        self, op: str, slots: Sequence[Slot], scope: Scope, values: dict[str, Any], spans: dict[str, Span]
-    ) -> None:
-        given = scope.defaults.get(op, {})
-        for slot in slots:
-            if slot.name in given and slot.field not in values:
-                values[slot.field], spans[slot.field] = given[slot.name]
 
     def build(
         self, op: str, made: Attributes, operands: list[Value], path: str, span: Span, spans: Mapping[str, Span]

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic, Diagnostics, Source, Span, error, listed, nearest
 from alexnet_ir.dsl import spec, syntax
 from alexnet_ir.dsl.agree import check_place, check_recipe, image_shape
-from alexnet_ir.dsl.lower import Layer, Lowering
+from alexnet_ir.dsl.lower import Lowering
 from alexnet_ir.dsl.names import blocks_of, check_argument, check_names, parameter_slots
 from alexnet_ir.dsl.parser import parse, parse_expression
+from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.dsl.sections import Fields, SectionReader, data_spec, place_spec, train_spec
 from alexnet_ir.dsl.signature import FAILED, match_arguments
 from alexnet_ir.ir.graph import Graph

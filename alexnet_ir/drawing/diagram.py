@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alexnet_ir.dsl.lower import Layer
 from alexnet_ir.dsl.model import Model
+from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.ir.graph import Graph, Node
 from alexnet_ir.ir.text import compact, value_text
 from alexnet_ir.ir.types import shape_text
