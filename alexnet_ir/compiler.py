@@ -63,14 +63,17 @@ def plan_of(graph: Graph) -> Plan:
 
 def backend_for(devices: str | None) -> Backend:
     """The backend for `--devices`; AlexnetError where there is no such device."""
-    names = (devices or "cpu").split(",")
-    if len(names) > 1:
+    names = [name.strip() for name in (devices or "cpu").split(",")]
+    if all(name.isdecimal() for name in names):
         raise error(
-            f"--devices {devices}: this version trains on one device",
-            helps=["use --devices cpu"],
+            f"--devices {devices}: no GPU can be used: this version runs on the CPU", helps=["use --devices cpu"]
         )
-    if names[0] in BACKENDS:
-        return BACKENDS[names[0]]
-    if names[0].isdecimal():
-        raise error(f"--devices {devices}: no GPU can be used here", helps=["use --devices cpu"])
-    raise error(f"--devices {devices}: no such device", helps=[f"use one of {', '.join(BACKENDS)}"])
+    unknown = [name for name in names if name not in BACKENDS and not name.isdecimal()]
+    if unknown:
+        raise error(
+            f"--devices {devices}: no such device as {unknown[0]!r}", helps=[f"there is {' and '.join(BACKENDS)}"]
+        )
+    if len(names) > 1:
+        message = f"--devices {devices}: placement on several devices is accepted by check, but nothing runs it yet"
+        raise error(message, helps=["use --devices cpu"])
+    return BACKENDS[names[0]]

@@ -63,7 +63,7 @@ class Op(Attributes):
     results: ClassVar[tuple[str, ...]] = ("",)
     """Names of the results, as suffixes of the node's name; the first is always empty."""
     flops_per_element: ClassVar[int] = 1
-    """For the default cost: floating point operations an element of the first result."""
+    """For the default cost: floating point operations an element of the largest operand or result."""
 
     def type_rule(self, *operands: Any) -> TensorType | tuple[TensorType, ...]:
         """Result types from operand types (logical shapes); TypeRuleError where they do not fit."""
@@ -84,7 +84,7 @@ class Op(Attributes):
     def cost(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> Cost:
         """Work and traffic of one run."""
         macs = self.macs(operands, results)
-        flops = 2 * macs or self.flops_per_element * results[0].size
+        flops = 2 * macs or self.flops_per_element * max(t.size for t in (*operands, *results))
         return Cost(macs, flops, sum(t.nbytes for t in (*operands, *results)))
 
     def infer(self, operands: Sequence[ResultType]) -> tuple[ResultType, ...]:

@@ -83,8 +83,7 @@ class Hinge(LossOp):
         rows = np.arange(len(label))
         margins = 1 + scores - scores[rows, label][:, None]
         margins[rows, label] = 0
-        # Not `margins > 0`: NaN must reach the loss.
-        slopes = (~(margins <= 0)).astype(scores.dtype)
+        slopes = (margins > 0).astype(scores.dtype)
         loss = np.maximum(margins, 0).sum(axis=1).mean()
         slopes[rows, label] = -slopes.sum(axis=1)
         return loss, slopes

@@ -65,7 +65,7 @@ class LrnAttributes(_Normalization, Op):
 
     flops_per_element: ClassVar[int] = 30
     n: int = attribute(ODD)
-    k: float = attribute(NON_NEGATIVE)
+    k: float = attribute(POSITIVE)
     alpha: float = attribute(NON_NEGATIVE)
     beta: float = attribute(POSITIVE)
     groups: int = attribute(COUNT, 1)
@@ -113,7 +113,7 @@ class LocalNormAttributes(_Normalization, Op):
 
     flops_per_element: ClassVar[int] = 30
     size: int = attribute(ODD)
-    k: float = attribute(NON_NEGATIVE)
+    k: float = attribute(POSITIVE)
     alpha: float = attribute(NON_NEGATIVE)
     beta: float = attribute(POSITIVE)
 

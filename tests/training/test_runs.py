@@ -103,10 +103,10 @@ def test_error_below_stops_when_it_is_reached(capsys: pytest.CaptureFixture[str]
 
 
 REFUSALS = [
-    (["--devices", "0,1"], "--devices 0,1"),
+    (["--devices", "0,1"], "no GPU can be used"),
     (["--devices", "0"], "no GPU can be used"),
     (["--devices", "tpu"], "no such device"),
-    (["--devices", "cpu,cpu"], "one device"),
+    (["--devices", "cpu,cpu"], "placement on several devices is accepted by check"),
     (["--epochs", "0"], "--epochs 0"),
     (["--steps", "-1"], "--steps -1"),
     (["--steps", "1", "--epochs", "1"], "give one"),
