@@ -36,8 +36,11 @@ def recipe_of(model: Model) -> spec.TrainSpec:
     """The model's recipe; AlexnetError where its file has none."""
     if model.train is None:
         raise error(
-            f"{model.source.name} has no `train` section, which says how to train",
-            helps=["add one: train NAME { batch: 128  stop: epochs(10)  optimizer: sgd(lr = 0.01, momentum = 0.9) }"],
+            f"{model.source.name} was read without a `train` section, which says how to train",
+            helps=[
+                "add one: train NAME { batch: 128  stop: epochs(10)  optimizer: sgd(lr = 0.01, momentum = 0.9) }",
+                "where there is one, it names its net: leave --net out",
+            ],
         )
     return model.train
 

@@ -89,9 +89,11 @@ def load(source: Source, choice: Choice | None = None) -> Model:
     choice = choice or Choice()
     report = Diagnostics()
     reader = _FileReader(source, choice.settings, report)
-    section = reader.chosen("train", choice.recipe)
+    if choice.net is not None and choice.recipe is not None:
+        raise error("--net and --recipe were both given, and a recipe names its net", helps=["leave --net out"])
+    section = reader.chosen("train", choice.recipe) if choice.net is None else None
     train, data, lowering = None, None, None
-    if section is not None and choice.net is None:
+    if section is not None:
         train, data, lowering = reader.recipe(section, choice.data_section, choice.batch)
     else:
         definition = reader.chosen_net(choice.net)
@@ -99,6 +101,7 @@ def load(source: Source, choice: Choice | None = None) -> Model:
     own_batch = choice.batch is None and "train.batch" not in choice.settings
     places = [reader.place(s, tried=own_batch) for s in reader.of_kind("place")]
     report.raise_errors()
+    reader.check_settings()
     shape = image_shape(lowering) if lowering else None
     if lowering is None or shape is None:
         raise error("this net reads no image", helps=["begin it with `image = input(3, 224, 224)`"])
@@ -121,7 +124,8 @@ class _FileReader:
         self.blocks = blocks_of(self.file)
         self._check_section_names()
         self.fields: dict[tuple[str, str], Fields | None] = {}
-        self._lowerings: dict[tuple[str, int], Lowering | None] = {}
+        self._lowered: dict[str, Lowering] = {}
+        self._set: set[str] = set()
 
     def _check_section_names(self) -> None:
         seen: dict[tuple[str, str], Span] = {}
@@ -186,6 +190,7 @@ class _FileReader:
             if kind == section.kind:
                 value = parse_expression(Source(f"--set {key}", text))
                 fields[name] = syntax.Field(name, value, value.span, value.span)
+                self._set.add(key)
         return replace(section, fields=tuple(doubled or fields.values()))
 
     def net_settings(self) -> dict[str, syntax.Argument]:
@@ -201,6 +206,12 @@ class _FileReader:
                     helps=["for instance --set train.batch=64"],
                 )
         return found
+
+    def check_settings(self) -> None:
+        """Raise an error for settings of a section that is not there or was not chosen."""
+        for key, ((kind, _, _), _) in self.settings.items():
+            if kind in ("train", "data") and key not in self._set:
+                raise error(f"--set {key}: no `{kind}` section is used here")
 
     def recipe(
         self, section: syntax.Section, data_section: str | None, batch: int | None
@@ -284,9 +295,8 @@ class _FileReader:
 
     def lowered_by_default(self, definition: syntax.Definition) -> Lowering | None:
         """A net as a recipe lowered it, or with its parameters' defaults; None if some have none."""
-        for (name, _), lowering in self._lowerings.items():
-            if name == definition.name:
-                return lowering
+        if definition.name in self._lowered:
+            return self._lowered[definition.name]
         unknown = [f"`{p.name}`" for p in definition.parameters if p.default is None]
         if unknown:
             self.report.warning(
@@ -310,8 +320,8 @@ class _FileReader:
         given: dict[str, tuple[Any, Span]] = {
             name: (lowering.value(argument.value, scope), argument.span) for name, argument in found.items()
         }
-        made = any(value is FAILED for value, _ in given.values())
-        if not made:
-            lowering.net(definition, given)
-        self._lowerings[net.id, len(self._lowerings)] = None if made else lowering
-        return None if made else lowering
+        if any(value is FAILED for value, _ in given.values()):
+            return None
+        lowering.net(definition, given)
+        self._lowered.setdefault(net.id, lowering)
+        return lowering

@@ -96,7 +96,7 @@ def _add_views(commands: Commands) -> None:
 
 def _add_training(commands: Commands) -> None:
     train = commands.add_parser("train", help="train a net on the data its file names")
-    _model(train)
+    _model(train, net=False)  # a recipe names its net
     train.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
     train.add_argument("--epochs", type=float, metavar="N", help="stop after N epochs")
     train.add_argument("--steps", type=int, metavar="N", help="stop after N steps")
@@ -110,10 +110,12 @@ def _add_training(commands: Commands) -> None:
     _json(evaluate)
 
 
-def _model(parser: argparse.ArgumentParser) -> None:
+def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:
     """What every command takes that starts from one model."""
     parser.add_argument("file", nargs="?", metavar="FILE")
-    parser.add_argument("--net", metavar="NAME", help="which net, where the file has several and no recipe is meant")
+    parser.set_defaults(net=None)
+    if net:
+        parser.add_argument("--net", metavar="NAME", help="which net, without a recipe")
     parser.add_argument("--recipe", metavar="NAME", help="which `train` section")
     parser.add_argument("--data-section", metavar="NAME", help="which `data` section")
     parser.add_argument("--batch", type=int, metavar="N", help="images a step, in the place of the recipe's")

@@ -113,6 +113,7 @@ REFUSALS = [
     (["--batch", "0"], "--batch 0"),
     (["--batch", "97"], "fewer than one batch"),
     (["--set", "batch"], "expected KEY=VALUE"),
+    (["--set", "data.holdout"], "expected KEY=VALUE"),
     (["--set", "nonsense.batch=1"], "a setting is `net.NAME`"),
     (["--set", "train.batches=1"], "did you mean `batch`?"),
     (["--set", "net.act=rellu"], "rellu"),

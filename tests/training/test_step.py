@@ -108,7 +108,7 @@ def test_settings_batch_and_adam() -> None:
 def test_a_file_without_a_recipe_says_how_to_add_one() -> None:
     compiled = alexnet_ir.compile(TINY[: TINY.index("train recipe")])
     assert compiled.inference_graph().outputs
-    with pytest.raises(AlexnetError, match="no `train` section"):
+    with pytest.raises(AlexnetError, match="without a `train` section"):
         compiled.trainer()
 
 
