@@ -14,28 +14,35 @@ from collections.abc import Sequence
 from typing import NoReturn, TypeAlias
 
 from alexnet_ir.cli.terminal import show
-from alexnet_ir.diagnostics import AlexnetError
+from alexnet_ir.diagnostics import AlexnetError, Diagnostic
 from alexnet_ir.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = build_parser().parse_args(argv)
-    command = importlib.import_module(f"alexnet_ir.cli.{args.command}")
     try:
+        command = importlib.import_module(f"alexnet_ir.cli.{args.command}")
         code: int = command.run(args)
         sys.stdout.flush()
         return code
     except AlexnetError as failure:
         show(failure.diagnostics)
         return 1
+    except BrokenPipeError:
+        return _reader_gone()
+    except OSError as failure:  # a full disk, a folder that cannot be written
+        show([Diagnostic("", f"{failure.filename or args.command}: {failure.strerror or failure}")])
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); what is left in the buffer has nowhere to go either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has gone (`| head`); what is left in the buffer has nowhere to go either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 class _Parser(argparse.ArgumentParser):

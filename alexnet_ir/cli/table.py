@@ -12,7 +12,8 @@ def table(rows: Sequence[Row], right: Sequence[int] = ()) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))]  # noqa: B905
+        sized = enumerate(zip(row, widths, strict=True))
+        cells = [cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in sized]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 

@@ -37,9 +37,15 @@ class Windows:
     @property
     def extra(self) -> Pair:
         """Rows and columns that the last windows read beyond the padding."""
-        need = [(o - 1) * s + reach(k, d) for o, s, k, d in zip(self.output, self.stride, self.size, self.dilation)]  # noqa: B905
-        have = [i + sum(p) for i, p in zip(self.input, self.pad, strict=True)]
-        return (max(0, need[0] - have[0]), max(0, need[1] - have[1]))
+        rows, columns = (
+            max(0, (self.output[a] - 1) * self.stride[a] + reach(self.size[a], self.dilation[a]) - self._length(a))
+            for a in range(2)
+        )
+        return rows, columns
+
+    def _length(self, axis: int) -> int:
+        """Cells of the map and its padding."""
+        return self.input[axis] + sum(self.pad[axis])
 
     def padded(self, maps: Array, fill: float = 0.0) -> Array:
         """Maps [..., rows, columns] with the padding and the extra cells around them."""

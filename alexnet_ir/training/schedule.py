@@ -8,8 +8,8 @@ from alexnet_ir.dsl import spec
 
 
 def steps_of(moment: spec.Moment, steps_per_epoch: int) -> int:
-    """A moment or length as a number of updates."""
-    return moment.count if isinstance(moment, spec.Steps) else round(moment.count * steps_per_epoch)
+    """A moment or length as a number of updates, at least one."""
+    return moment.count if isinstance(moment, spec.Steps) else max(1, round(moment.count * steps_per_epoch))
 
 
 def learning_rate(schedule: spec.Schedule, base: float, step: int, steps_per_epoch: int, total: int) -> float:

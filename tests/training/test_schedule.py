@@ -26,6 +26,7 @@ def test_rates(schedule: spec.Schedule, rates: dict[int, float]) -> None:
 def test_moments() -> None:
     assert steps_of(spec.Epochs(1.5), 10) == 15
     assert steps_of(spec.Steps(7), 10) == 7
+    assert steps_of(spec.Epochs(0.001), 10) == 1
 
 
 def test_every_schedule_runs_or_is_refused() -> None:
