@@ -199,5 +199,8 @@ def listed(words: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was probably meant to be, or None."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    by_small = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), by_small, n=1, cutoff=0.6)
+    if not matches or (len(word) <= 3 and matches[0][0] != word[0].lower()):  # `mse` is no misspelt `set`
+        return None
+    return by_small[matches[0]]

@@ -114,7 +114,8 @@ class Lowering(Evaluator[Scope]):
         value = self.value(expr, scope)
         if value is FAILED or isinstance(value, Flow):
             return value
-        self.report.error("T009", "expected an image or map", expr.span, label=f"found {describe(value)}")
+        helps = ["a chain begins with a value: `image -> relu`"] if isinstance(value, UnitValue) else []
+        self.report.error("T009", "expected an image or map", expr.span, label=f"found {describe(value)}", helps=helps)
         return FAILED
 
     def name(self, expr: syntax.Name, scope: Scope) -> Any:

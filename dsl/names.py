@@ -13,7 +13,7 @@ from alexnet_ir.diagnostics import Diagnostics, Span, listed, nearest
 from alexnet_ir.dsl import syntax
 from alexnet_ir.dsl.evaluate import CONSTANTS
 from alexnet_ir.dsl.layers import INITIALISERS, LAYERS, InputLayer
-from alexnet_ir.dsl.signature import Slot, match_arguments, slots_of
+from alexnet_ir.dsl.signature import Slot, match_arguments, signature_text, slots_of
 
 Bound = ChainMap[str, Span]
 """Names and where they were bound: those of the scope itself, then those it sees around it."""
@@ -202,7 +202,10 @@ class _Scope:
         """Report a name that means nothing; the one it was meant to be counts as used."""
         code = {"name": "N003", "op, block or initialiser": "N004"}.get(what, "N001")
         close = nearest(name, known)
-        if close:
+        if code == "N003" and name in INITIALISERS:
+            arguments = signature_text(name, slots_of(INITIALISERS[name]))
+            helps = [f"an initialiser is written with its brackets: `{arguments}`"]
+        elif close:
             self.used.add(close)
             helps = [f"did you mean `{close}`?"]
         else:

@@ -10,7 +10,7 @@ from typing import Any
 from alexnet_ir.diagnostics import Diagnostics, Span, listed, nearest
 from alexnet_ir.dsl import spec, syntax
 from alexnet_ir.dsl.evaluate import Evaluator
-from alexnet_ir.dsl.signature import FAILED, construct, describe, match_arguments, slots_of
+from alexnet_ir.dsl.signature import FAILED, construct, describe, match_arguments, signature_text, slots_of
 from alexnet_ir.ir.attributes import COUNT, FRACTION, WHOLE, Attributes, Kind, instance_of, optional, sequence_of
 
 CALLS: dict[str, type[Attributes]] = {
@@ -139,7 +139,7 @@ class SectionReader(Evaluator[None]):
         except (ValueError, TypeError):
             label = f"found {describe(value)}"
             message = f"`{field.name}` of `{section.kind} {section.name}`: expected {kind.expects}"
-            self.report.error("T004", message, field.value.span, label=label)
+            self.report.error("T004", message, field.value.span, label=label, helps=_with_brackets(value))
             return False
         return True
 
@@ -191,6 +191,12 @@ class SectionReader(Evaluator[None]):
                 return FAILED
             values[name] = value
         return spec.SetEvent(target[1], tuple(values.items()))
+
+
+def _with_brackets(value: object) -> list[str]:
+    """Help for `schedule: cosine`, which is a call."""
+    cls = CALLS.get(value.id) if isinstance(value, spec.Reference) else None
+    return [f"write it with its brackets: `{signature_text(cls.name, slots_of(cls))}`"] if cls else []
 
 
 EXAMPLES: Mapping[str, str] = {

@@ -37,6 +37,9 @@ class Reference:
     arguments: tuple[tuple[str, Any], ...] = ()
     span: Span | None = None
 
+    def __str__(self) -> str:
+        return f"`{self.id}`"
+
 
 REFERENCE = instance_of(Reference, expects="the name of a layer or transform")
 

@@ -150,7 +150,10 @@ def _bad_number(text: str, span: Span, found: Diagnostics) -> None:
 
 def _misspelt(text: str, span: Span, found: Diagnostics) -> None:
     meant = MISSPELT[text]
-    if meant:
+    if text == "==":
+        helps = ["a condition is `true`, `false`, or a parameter that is one; to give a value, write `=`"]
+        found.error("P004", "nothing is compared by `==`", span, helps=helps)
+    elif meant:
         found.error("P004", f"`{text}` is written `{meant}`", span, helps=[f"write `{meant}` for `{text}`"])
     else:
         helps = [f"leave `{text}` out: the next statement starts wherever the last one ends"]
