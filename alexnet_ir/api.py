@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 
 from alexnet_ir.compiler import backend_for, inference_graph, read_model, training_graph
@@ -43,8 +44,11 @@ def compile(
     batch: int | None = None,
     net: str | None = None,
     recipe: str | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, str | float] | None = None,
 ) -> Compiled:
     """Compile a model: the path of a file, or its text. `batch` replaces the recipe's; `settings` are those of `--set`,
     such as {"net.act": "tanh"}. AlexnetError, with everything that is wrong, for a model that does not check."""
-    return Compiled(read_model(source, Choice(recipe, None, net, batch, settings or {})))
+    if batch is not None and index(batch) < 1:
+        raise ValueError(f"batch: expected a whole number of at least 1, found {batch}")
+    texts = {key: str(value) for key, value in (settings or {}).items()}
+    return Compiled(read_model(source, Choice(recipe, None, net, batch, texts)))

@@ -197,7 +197,7 @@ class _FileReader:
         """Arguments of the net given as settings: `net.act=tanh`."""
         found = {}
         for key, ((kind, _, name), text) in self.settings.items():
-            if kind == "net":
+            if kind == "net" and name:
                 value = parse_expression(Source(f"--set {key}", text))
                 found[name] = syntax.Argument(name, value, value.span)
             elif kind not in ("train", "data") or not name:

@@ -13,6 +13,7 @@ from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import load, read_source
 from alexnet_ir.training.loop import Limits, TrainingRun
 from alexnet_ir.training.run import RunFolder, new_run_path
+from alexnet_ir.training.step import SEEDS
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,6 +23,8 @@ def run(args: argparse.Namespace) -> int:
     model = load(read_source(path), choice)
     if model.warnings:
         show(model.warnings)
+    if args.seed is not None and not 0 <= args.seed < SEEDS:
+        raise error(f"--seed {args.seed}: expected a whole number of at least 0 and less than 2 to the power of 63")
     limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
     training = TrainingRun(model, choice, backend, limits)
     folder = RunFolder(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)

@@ -36,6 +36,9 @@ def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) 
     refusals = unsupported(spec)
     if refusals:
         raise AlexnetError(Diagnostic("", refusal, spec.span) for refusal in refusals)
+    if data_dir is not None and isinstance(spec.source, Digits | Synthetic):
+        message = f"--data {data_dir}: {spec.source.name}(...) reads no directory"
+        raise error(message, span=spec.span, helps=["leave --data out"])
     parts = _parts(spec, image, seed, data_dir)
     if spec.holdout is None:
         if parts.eval is None:

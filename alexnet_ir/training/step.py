@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import fields
 from functools import cached_property
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,14 @@ from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
 
 Floats = NDArray[np.floating[Any]]
+SEEDS = 2**63
+"""Seeds are below this."""
 
 
 class Weights(MutableMapping[str, Array]):
-    """A net's parameters and running statistics by name, channels first; what is set is what the next step reads."""
+    """A net's parameters and running statistics by name, channels first; what is set is what the next step reads.
+
+    What is read is a copy that cannot be written to: `weights[name] = value` sets."""
 
     def __init__(self, storage: Storage, names: tuple[str, ...]) -> None:
         self._storage, self._names = storage, names
@@ -30,7 +35,9 @@ class Weights(MutableMapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         if name not in self._names:
             raise KeyError(name)
-        return self._storage.read(name)
+        value = self._storage.read(name)
+        value.flags.writeable = False
+        return value
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
         if name not in self._names:
@@ -57,7 +64,9 @@ class TrainingStep:
     def __init__(self, model: Model, backend: Backend, seed: int | None = None) -> None:
         recipe = recipe_of(model)
         self.model, self.backend = model, backend
-        self.seed = recipe.seed if seed is None else seed
+        self.seed = recipe.seed if seed is None else index(seed)
+        if not 0 <= self.seed < SEEDS:
+            raise ValueError(f"seed: expected a whole number of at least 0 and less than 2**63, found {seed}")
         self.lr = recipe.optimizer.lr
         self.steps = 0
         self.scores: Floats = np.zeros((0, 0), np.float32)

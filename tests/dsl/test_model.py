@@ -51,6 +51,7 @@ def test_a_net_without_a_recipe() -> None:
         ({"recipe": "a", "settings": {"net.classes": "4"}}, "scores 4 classes, `digits` has 10"),
         ({"recipe": "a", "settings": {"net.clases": "4"}}, "did you mean `classes`"),
         ({"recipe": "a", "settings": {"place.devices": "4"}}, "a setting is `net.NAME`"),
+        ({"recipe": "a", "settings": {"net.": "4"}}, "a setting is `net.NAME`"),
         ({"net": "A", "settings": {"train.batch": "4"}}, "no `train` section is used here"),
         ({"net": "A", "settings": {"data.holdout": "4%"}}, "no `data` section is used here"),
     ],
