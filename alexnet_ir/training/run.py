@@ -72,5 +72,8 @@ def new_run_path(model: Path, root: Path = Path("runs")) -> Path:
 
 
 def weights_path(run_or_weights: Path) -> Path:
-    """A run's final weights, or the weights file itself."""
-    return run_or_weights / FINAL if run_or_weights.is_dir() else run_or_weights
+    """A run's final weights, those it has if it was killed, or the weights file itself."""
+    if not run_or_weights.is_dir():
+        return run_or_weights
+    killed = (run_or_weights / BEST).exists() and not (run_or_weights / FINAL).exists()
+    return run_or_weights / (BEST if killed else FINAL)

@@ -139,6 +139,14 @@ def test_refusals_are_one_clear_message(arguments: list[str], message: str, caps
     assert not Path("runs").exists() or message == "training has diverged"
 
 
+def test_a_killed_run_is_judged_by_its_best_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 0
+    Path("runs/model-1/final.safetensors").unlink()
+    capsys.readouterr()
+    assert main(["eval", "runs/model-1"]) == 0
+    assert capsys.readouterr().out.startswith("runs/model-1/best.safetensors: ")
+
+
 def test_weights_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "nowhere"]) == 1
     assert "no such file" in capsys.readouterr().err
