@@ -17,8 +17,8 @@ from alexnet_ir.ops.pool import MaxPool
 from alexnet_ir.ops.update import Sgd
 from alexnet_ir.ops.window import Windows
 
-COLUMN_BYTES = 8 << 20
-"""How much of the batch is unrolled at a time: about what stays in the cache."""
+CACHE_BYTES = 8 << 20
+"""How much is worked on at a time: about what stays in the cache."""
 
 
 def unrolled(over: Windows, padded: Array) -> Array:
@@ -31,8 +31,8 @@ def unrolled(over: Windows, padded: Array) -> Array:
 
 
 def shares(count: int, bytes_each: int) -> Iterator[slice]:
-    """The batch in pieces whose unrolled windows take about COLUMN_BYTES."""
-    step = max(1, COLUMN_BYTES // max(1, bytes_each))
+    """The batch in pieces for which `bytes_each` adds up to about CACHE_BYTES."""
+    step = max(1, CACHE_BYTES // max(1, bytes_each))
     yield from (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
@@ -119,23 +119,30 @@ def power(scale: Array, beta: float) -> Array:
 
 
 def normalize(op: LrnAttributes | LocalNormAttributes, operands: tuple[Array, ...]) -> tuple[Array, ...]:
-    """a s^-beta."""
+    """a s^-beta, some images at a time, so that what comes between stays in the cache."""
     (input,) = operands
-    return (input * power(op.k + op.alpha * op.sums(input * input), op.beta),)
+    out = np.empty_like(input)
+    for images in shares(len(input), input[0].nbytes):
+        part = input[images]
+        np.multiply(part, power(op.k + op.alpha * op.sums(part * part), op.beta), out=out[images])
+    return (out,)
 
 
 def normalize_grad(op: LrnAttributes | LocalNormAttributes, operands: tuple[Array, ...]) -> tuple[Array, ...]:
-    """g s^-beta - 2 alpha beta a (sum over the window of g a s^(-beta - 1))."""
+    """g s^-beta - 2 alpha beta a (sum over the window of g a s^(-beta - 1)), some images at a time."""
     grad_output, input = operands
-    scale = op.k + op.alpha * op.sums(input * input)
-    direct = grad_output * power(scale, op.beta)
-    carried = direct * input
-    carried /= scale
-    indirect = op.sums(carried)
-    indirect *= input
-    indirect *= 2 * op.alpha * op.beta
-    direct -= indirect
-    return (direct,)
+    out = np.empty_like(input)
+    for images in shares(len(input), input[0].nbytes):
+        part = input[images]
+        scale = op.k + op.alpha * op.sums(part * part)
+        direct = grad_output[images] * power(scale, op.beta)
+        carried = direct * part
+        carried /= scale
+        indirect = op.sums(carried)
+        indirect *= part
+        indirect *= 2 * op.alpha * op.beta
+        np.subtract(direct, indirect, out=out[images])
+    return (out,)
 
 
 def sgd(op: Sgd, operands: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -71,7 +71,7 @@ def agree(op: Op, operands: Sequence[Array]) -> None:
 @SETTINGS
 @given(geometries())
 def test_convolutions(column_bytes: int, monkeypatch: pytest.MonkeyPatch, geometry: Any) -> None:
-    monkeypatch.setattr(kernels, "COLUMN_BYTES", column_bytes)
+    monkeypatch.setattr(kernels, "CACHE_BYTES", column_bytes)
     attributes, input, weight, output = geometry
     agree(Conv(**attributes), [random(0, *input), random(1, *weight)])
     agree(ConvGradInput(**attributes, input_size=input[2:]), [random(2, *output), random(1, *weight)])
