@@ -48,10 +48,11 @@ def recipe_of(model: Model) -> spec.TrainSpec:
 def training_graph(model: Model, hook: Hook | None = None) -> Graph:
     """The whole training step: forward, loss, backward, update."""
     recipe = recipe_of(model)
-    loss = Loss(LOSSES[recipe.loss.name], recipe.loss.weights)
-    return run_passes(
-        model.graph, pipeline("train", {"loss": loss, "update": Update(UPDATES[recipe.optimizer.name])}), hook
-    )
+    options = {
+        "loss": Loss(LOSSES[recipe.loss.name], recipe.loss.weights, recipe.span),
+        "update": Update(UPDATES[recipe.optimizer.name], recipe.span),
+    }
+    return run_passes(model.graph, pipeline("train", options), hook)
 
 
 def inference_graph(model: Model, hook: Hook | None = None) -> Graph:

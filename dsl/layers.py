@@ -242,7 +242,7 @@ def build_dropout(site: Site, layer: Dropout, operands: Sequence[Value]) -> Valu
     graph = site.graph
     for name in (SEED, STEP):
         if name not in graph.inputs:
-            graph.input(name, TensorType("i64", ()), default=0)
+            graph.input(name, TensorType("i64", ()), default=0, span=site.span)
     op = Dropout(layer.p, layer.scale, next(site.streams))
     return site.emit(op, *operands, graph.inputs[SEED], graph.inputs[STEP])
 

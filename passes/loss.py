@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from alexnet_ir.diagnostics import Span
 from alexnet_ir.ir.graph import Graph, Value
 from alexnet_ir.ir.names import LABEL, LOSS, SCORE
 from alexnet_ir.ir.types import TensorType
@@ -24,16 +25,18 @@ from alexnet_ir.passes.base import Pass
 
 @dataclass(frozen=True)
 class Loss(Pass):
-    """A weighted sum of one loss for each result of the net; without weights, each counts once."""
+    """A weighted sum of one loss for each result of the net; without weights, each counts once. `span` is the recipe's,
+    which the labels serve."""
 
     name: ClassVar[str] = "loss"
     op: LossOp = SoftmaxCrossEntropy()
     weights: tuple[float, ...] | None = None
+    span: Span | None = None
 
     def run(self, graph: Graph) -> bool:
         scores = dict(graph.outputs)
         batch = graph.tensor(next(iter(scores.values()))).shape[0]
-        label = graph.input(LABEL, TensorType("i32", (batch,)))
+        label = graph.input(LABEL, TensorType("i32", (batch,)), span=self.span)
         weights = self.weights or (1.0,) * len(scores)
         total: Value | None = None
         for (name, score), weight in zip(scores.items(), weights, strict=True):

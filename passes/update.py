@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from alexnet_ir.diagnostics import Span
 from alexnet_ir.ir.graph import Graph, State, Value
 from alexnet_ir.ir.initial import Constant
 from alexnet_ir.ir.names import STEP, factor, gradient, rate
@@ -22,10 +23,11 @@ from alexnet_ir.passes.base import Pass
 
 @dataclass(frozen=True)
 class Update(Pass):
-    """One update rule for all parameters; rates and factors are inputs."""
+    """One update rule for all parameters; rates and factors are inputs. `span` is the recipe's, which rates serve."""
 
     name: ClassVar[str] = "update"
     op: UpdateOp = Sgd()
+    span: Span | None = None
 
     def run(self, graph: Graph) -> bool:
         trained = [s for s in graph.states.values() if gradient(s.name) in graph.outputs]
@@ -36,7 +38,7 @@ class Update(Pass):
 
     def _rate(self, graph: Graph, name: str) -> Value:
         type_ = TensorType("i64", ()) if rate(name) == STEP else SCALAR
-        return graph.inputs.get(rate(name)) or graph.input(rate(name), type_)
+        return graph.inputs.get(rate(name)) or graph.input(rate(name), type_, span=self.span)
 
     def _update(self, graph: Graph, state: State, rates: dict[str, Value]) -> None:
         span, type_ = graph.node(state.read).span, graph.tensor(state.read)

@@ -150,6 +150,16 @@ def test_graphs(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
+def test_every_node_points_at_its_line(name: str) -> None:
+    model = example(name, batch=2)
+    lines = model.source.text.splitlines()
+    for graph in (training_graph(model), inference_graph(model)):
+        for node in graph.topo():
+            assert node.span is not None, node.name
+            assert 1 <= node.span.line <= len(lines)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_sections(name: str) -> None:
     """Each file stands alone: a recipe that names its net and data, at the batch of its own choice."""
     model = example(name, batch=None)
