@@ -36,7 +36,8 @@ def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec | None, lowering: L
     if weights is not None and len(weights) != len(scores):
         report.error(
             "R004", f"{counted(len(weights), 'weight')} for {counted(len(scores), 'result')} of `{recipe.net.id}`",
-            reader.spans.get((recipe.name, "loss"), recipe.span), helps=["give one weight for each value it returns"],
+            reader.spans.get(("train", recipe.name, "loss"), recipe.span),
+            helps=["give one weight for each value it returns"],
         )  # fmt: skip
     classes = [type_.shape[1] for type_ in scores if isinstance(type_, TensorType) and len(type_.shape) == 2]
     if len(set(classes)) > 1:
@@ -61,7 +62,7 @@ def _check_classes(classes: int, recipe: spec.TrainSpec, data: spec.DataSpec, re
     reader.report.error(
         "R005", f"`{recipe.net.id}` scores {classes} classes, `{data.source.name}` has {has}",
         recipe.net.span or recipe.span, label=f"{classes} classes",
-        notes=[f"the data is named at {reader.spans.get((data.name, 'source'), data.span)}"],
+        notes=[f"the data is named at {reader.spans.get(('data', data.name, 'source'), data.span)}"],
         helps=[f"give the net's last layer {has} units; with a parameter: `net: {recipe.net.id}(classes = {has})`"],
     )  # fmt: skip
 
@@ -76,7 +77,7 @@ def _check_images(data: spec.DataSpec, lowering: Lowering, recipe: spec.TrainSpe
         given = " x ".join(sizes)
         reader.report.error(
             "R006", f"`{recipe.net.id}` reads images of {shape_text(wants)}, the data gives {given}",
-            reader.spans.get((data.name, which)) or reader.spans.get((data.name, "source")),
+            reader.spans.get(("data", data.name, which)) or reader.spans.get(("data", data.name, "source")),
             label=f"these give {given}",
             helps=[f"say `input({', '.join(sizes)})` in the net, or crop to its size"],
         )  # fmt: skip

@@ -87,11 +87,12 @@ Fields = dict[str, Any]
 
 
 class SectionReader(Evaluator[None]):
-    """Evaluates sections; the spans of fields are kept for the checks that compare sections with nets."""
+    """Evaluates sections; the spans of fields, by (kind, section, field), are kept for the checks that compare sections
+    with nets."""
 
     def __init__(self, report: Diagnostics) -> None:
         super().__init__(report)
-        self.spans: dict[tuple[str, str], Span] = {}
+        self.spans: dict[tuple[str, str, str], Span] = {}
         self._made: list[tuple[object, Span]] = []
 
     def span_of(self, made: object) -> Span | None:
@@ -112,16 +113,16 @@ class SectionReader(Evaluator[None]):
                 self.report.error(
                     "N007", f"a `{section.kind}` section has no field `{field.name}`", field.name_span, helps=helps
                 )
-            elif (section.name, field.name) in self.spans:
-                first = self.spans[section.name, field.name]
+            elif (place := (section.kind, section.name, field.name)) in self.spans:
+                first = self.spans[place]
                 self.report.error(
                     "T002", f"`{field.name}` is given twice", field.name_span, notes=[f"first given at {first}"]
                 )
             else:
-                self.spans[section.name, field.name] = field.value.span
+                self.spans[place] = field.value.span
                 good &= self._field(section, field, rules[field.name].kind, found)
         lacking = [name for name, rule in rules.items() if rule.required and name not in found]
-        lacking = [name for name in lacking if (section.name, name) not in self.spans]
+        lacking = [name for name in lacking if (section.kind, section.name, name) not in self.spans]
         if missed := [name for name in lacking if name not in meant]:
             what = listed(f"`{name}`" for name in missed)
             example = "; for instance " + ", ".join(f"`{EXAMPLES[name]}`" for name in missed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from alexnet_ir.philox import Domain, Key, normal, uniform
 
 
 @dataclass(frozen=True)
-class Initial(Attributes):
+class Initial(Attributes, ABC):
     """Base of the initial values; each element is a function of (seed, the state's name, index) only."""
 
     def values(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
@@ -22,9 +23,9 @@ class Initial(Attributes):
         drawn = self.draw(Key(seed, Domain.INIT, name), math.prod(shape))
         return drawn.astype(np.float32).reshape(shape)
 
+    @abstractmethod
     def draw(self, key: Key, count: int) -> NDArray[np.float64]:
         """`count` elements in row-major order."""
-        raise NotImplementedError(self.name)  # pragma: no cover - each says it
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The gradients recompute s: only the input is kept.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,15 +38,16 @@ def band_sums(values: Array, axis: int, n: int) -> Array:
     return np.moveaxis(np.asarray(sum(padded[i : i + length] for i in range(n))), 0, axis)
 
 
-class _Normalization:
+class _Normalization(ABC):
     """The two formulas, for any window; `sums` adds up each element's window."""
 
     k: float
     alpha: float
     beta: float
 
+    @abstractmethod
     def sums(self, values: Array) -> Array:
-        raise NotImplementedError  # pragma: no cover - each window has its own
+        """The sum over each element's window."""
 
     def normalize(self, input: Array) -> Array:
         """a s^-beta."""

@@ -34,6 +34,12 @@ def test_beside_the_file() -> None:
     assert (chosen.data.name, chosen.batch, chosen.train.batch, chosen.train.seed) == ("e", 2, 2, 9)
 
 
+def test_sections_of_two_kinds_may_share_a_name() -> None:
+    place = "place a { net: A devices: 2 split: outputs(fc1) } data a { source: digits() holdout: 10% }"
+    chosen = model(TEXT + place, recipe="a")
+    assert [p.name for p in chosen.places] == ["a"]
+
+
 def test_a_net_without_a_recipe() -> None:
     chosen = model(net="A")
     assert (chosen.net, chosen.train, chosen.batch) == ("A", None, 128)
