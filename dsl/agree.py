@@ -160,6 +160,11 @@ def _check_split(
             reader.report.error("D002", f"there is no device {split.device}: they are 0 to {last}", span)
         return
     if layer.op not in PARAMETRIC:
+        if isinstance(split, spec.InputSplit | spec.OutputSplit):
+            reader.report.error(
+                "D004", f"`{layer.path}` has no weights to cut: it is a `{layer.op}`", split.layer.span,
+                helps=["name the conv, local or fc before it: what follows goes with it"],
+            )  # fmt: skip
         return
     graph = lowering.graph
     node = graph.node(graph.named(layer.path))

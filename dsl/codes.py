@@ -354,6 +354,12 @@ PLACEMENT: dict[str, Explanation] = {
         "conv1: conv(97, 11) ...\nsplit: channels(from = conv1, to = conv5)    # devices: 2",
         "conv1: conv(96, 11) ...\nsplit: channels(from = conv1, to = conv5)    # devices: 2",
     ),
+    "D004": explained(
+        "split of a layer without weights",
+        "`inputs` and `outputs` cut a layer's weights; a layer without any follows the one it reads.",
+        "split: outputs(pool1)",
+        "split: outputs(conv1)",
+    ),
 }
 
 CODES: dict[str, Explanation] = {**SYNTAX, **NAMES, **VALUES, **SHAPES, **SECTIONS, **PLACEMENT}
