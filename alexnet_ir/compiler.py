@@ -16,6 +16,7 @@ from alexnet_ir.ops.loss import Hinge, LossOp, SoftmaxCrossEntropy
 from alexnet_ir.ops.update import Adam, Sgd, UpdateOp
 from alexnet_ir.passes.base import Hook, run_passes
 from alexnet_ir.passes.loss import Loss
+from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.schedule import Schedule
 from alexnet_ir.passes.table import pipeline
 from alexnet_ir.passes.update import Update
@@ -62,7 +63,7 @@ def inference_graph(model: Model, hook: Hook | None = None) -> Graph:
 
 def plan_of(graph: Graph) -> Plan:
     """The plan for one device."""
-    return Schedule().run(graph)
+    return PlanMemory().run(Schedule().run(graph))
 
 
 def backend_for(devices: str | None) -> Backend:

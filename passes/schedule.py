@@ -1,4 +1,4 @@
-"""From a graph to a plan: the order of the steps, and when each value is read for the last time."""
+"""From a graph to a program: the order of the steps, and the stream that each runs on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import heapq
 from dataclasses import dataclass
 from typing import ClassVar
 
-from alexnet_ir.ir.graph import Graph, Node
+from alexnet_ir.ir.graph import Graph, Node, Value
 from alexnet_ir.ir.op import Input, Source
-from alexnet_ir.ir.plan import Plan, PlannedInput, PlannedState, Step
+from alexnet_ir.ir.plan import PlannedInput, PlannedOutput, PlannedState, Program, Shards, Step, Stream
+from alexnet_ir.ir.types import TensorType
+from alexnet_ir.ops.shape import Copy
 from alexnet_ir.ops.update import UpdateOp
 
 
@@ -18,34 +20,69 @@ class Schedule:
 
     name: ClassVar[str] = "schedule"
 
-    def run(self, graph: Graph) -> Plan:
-        """The plan of a graph without errors."""
-        nodes = [node for node in _ordered(graph) if not isinstance(node.op, Source)]
+    def run(self, graph: Graph) -> Program:
+        """The program of a graph without errors."""
         names = {v: graph.value_name(v) for node in graph.topo() for v in node.results}
-        kept = {*graph.inputs.values(), *(s.read for s in graph.states.values()), *graph.roots()}
-        last: dict[str, int] = {}
-        for position, node in enumerate(nodes):
-            for value in (*node.results, *node.operands):
-                if value not in kept:
-                    last[names[value]] = position
-        frees: list[list[str]] = [[] for _ in nodes]
-        for name, position in last.items():
-            frees[position].append(name)
         steps = tuple(
-            Step(n.op, tuple(names[v] for v in n.operands), tuple(names[v] for v in n.results), tuple(free), n.span)
-            for n, free in zip(nodes, frees, strict=True)
+            Step(
+                node.op,
+                tuple(names[v] for v in node.operands),
+                tuple(names[v] for v in node.results),
+                node.name,
+                node.span,
+                _stream(graph, node),
+            )
+            for node in _ordered(graph)
+            if not isinstance(node.op, Source)
         )
-        return Plan(
-            graph.name,
-            {name: PlannedInput(graph.tensor(v), _default(graph.node(v))) for name, v in graph.inputs.items()},
-            {
-                s.name: PlannedState(graph.tensor(s.read), s.initial, s.role, names[s.update] if s.update else None)
-                for s in graph.states.values()
-            },
-            {name: names[value] for name, value in graph.outputs.items()},
-            steps,
-            {name: graph.tensor(value) for value, name in names.items()},
+        inputs, states, outputs = _inputs(graph), _states(graph, names), _outputs(graph, names)
+        types = {name: graph.tensor(value) for value, name in names.items()}
+        return Program(graph.name, graph.devices, inputs, states, outputs, steps, types)
+
+
+def _stream(graph: Graph, node: Node) -> Stream:
+    if isinstance(node.op, Copy):
+        return Stream(graph.tensor(node.operands[0]).device, node.op.to)
+    return Stream(graph.tensor(node.results[0]).device)
+
+
+def _wholes(graph: Graph, names: dict[str, Value]) -> dict[str, tuple[TensorType, Shards]]:
+    """The logical names among `names`, each with its type and the names of its shards."""
+    if not graph.wholes:
+        return {name: (graph.tensor(value), (name,)) for name, value in names.items()}
+    found = {}
+    for whole, type_ in graph.wholes.items():
+        shards = tuple(f"{whole}@{device}" for device in range(graph.devices))
+        if any(shard in names for shard in shards):
+            found[whole] = (type_, tuple(shard if shard in names else None for shard in shards))
+    return found
+
+
+def _inputs(graph: Graph) -> dict[str, PlannedInput]:
+    found = {}
+    for name, (type_, shards) in _wholes(graph, graph.inputs).items():
+        first = next(shard for shard in shards if shard is not None)
+        found[name] = PlannedInput(type_, _default(graph.node(graph.inputs[first])), shards)
+    return found
+
+
+def _states(graph: Graph, names: dict[Value, str]) -> dict[str, PlannedState]:
+    found = {}
+    for name, (type_, shards) in _wholes(graph, {s.name: s.read for s in graph.states.values()}).items():
+        states = [graph.states[shard] if shard is not None else None for shard in shards]
+        first = next(state for state in states if state is not None)
+        updates = tuple(names[s.update] if s is not None and s.update is not None else None for s in states)
+        found[name] = PlannedState(type_, first.initial, first.role, shards, updates)
+    return found
+
+
+def _outputs(graph: Graph, names: dict[Value, str]) -> dict[str, PlannedOutput]:
+    return {
+        name: PlannedOutput(
+            type_, tuple(names[graph.outputs[shard]] if shard is not None else None for shard in shards)
         )
+        for name, (type_, shards) in _wholes(graph, graph.outputs).items()
+    }
 
 
 def _default(node: Node) -> float | None:

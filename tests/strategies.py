@@ -15,13 +15,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from alexnet_ir.backends.reference.executor import NumpyExecutable, ReferenceBackend
-from alexnet_ir.compiler import LOSSES, UPDATES, recipe_of
+from alexnet_ir.compiler import LOSSES, UPDATES, plan_of, recipe_of
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.op import Array
 from alexnet_ir.passes.base import Pass
 from alexnet_ir.passes.loss import Loss
-from alexnet_ir.passes.schedule import Schedule
 from alexnet_ir.passes.table import pipeline
 from alexnet_ir.passes.update import Update
 
@@ -484,7 +483,7 @@ def initial(graph: Graph, seed: int = 0) -> dict[str, Array]:
 def executable(graph: Graph, states: Mapping[str, Array], dtype: str = "f8") -> NumpyExecutable:
     """The graph on the reference backend, its states among these."""
     backend = ReferenceBackend(np.dtype(dtype))
-    return backend.build(Schedule().run(graph), backend.storage(states))
+    return backend.build(plan_of(graph), backend.storage(states))
 
 
 def run(

@@ -67,8 +67,11 @@ class State:
 class Graph:
     """Nodes in a networkx MultiDiGraph, whose edges index the operands kept on the nodes."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, devices: int = 1) -> None:
         self.name = name
+        self.devices = devices
+        self.wholes: dict[str, TensorType] = {}
+        """After `distribute`: the placed types of the inputs, states and outputs whose shards are `NAME@device`."""
         self.inputs: dict[str, Value] = {}
         self.outputs: dict[str, Value] = {}
         self.states: dict[str, State] = {}
@@ -108,7 +111,7 @@ class Graph:
     def emit_all(self, op: Op, *operands: Value, name: str, span: Span | None = None) -> tuple[Value, ...]:
         """Add a node and return all its results. Types come from the op's rule (TypeRuleError if it fails); a taken
         name gets a number."""
-        types = op.infer([self.type(v) for v in operands])
+        types = op.infer([self.type(v) for v in operands], self.devices)
         return self._add(op, operands, self._free(name), span, types).results
 
     def emit(self, op: Op, *operands: Value, name: str, span: Span | None = None) -> Value:
@@ -229,7 +232,8 @@ class Graph:
 
     def copy(self) -> Graph:
         """A graph that changes on its own; nodes and values keep their ids."""
-        twin = Graph(self.name)
+        twin = Graph(self.name, self.devices)
+        twin.wholes = dict(self.wholes)
         twin.inputs, twin.outputs, twin.states = dict(self.inputs), dict(self.outputs), dict(self.states)
         twin._nx, twin._nodes, twin._names = self._nx.copy(), dict(self._nodes), dict(self._names)
         twin._next_id = self._next_id

@@ -6,7 +6,7 @@ nodes, and its cost. It knows nothing of files, devices or kernels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_ir.ir.attributes import Attributes
-from alexnet_ir.ir.types import REPLICATED, ErrorType, ResultType, TensorType
+from alexnet_ir.ir.types import REPLICATED, ErrorType, On, Placement, ResultType, Split, TensorType
 
 if TYPE_CHECKING:
     from alexnet_ir.ir.graph import Builder, Node, Value
@@ -54,6 +54,40 @@ class Cost:
     nbytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to share an op out over devices: where it wants its operands and leaves its results, and the bytes it
+    exchanges in between (a halo, the sums of a normalisation)."""
+
+    operands: tuple[Placement, ...]
+    results: tuple[Placement, ...]
+    exchanged: int = 0
+
+    def accepts(self, placements: Sequence[Placement]) -> bool:
+        """Whether operands so placed are what it wants; a replicated one is on every device."""
+        return all(
+            have == want or (isinstance(want, On) and have == REPLICATED)
+            for have, want in zip(placements, self.operands, strict=True)
+        )
+
+
+def along(
+    axis: int,
+    operands: Sequence[TensorType],
+    results: Sequence[TensorType],
+    devices: int,
+    *,
+    whole: Sequence[int] = (),
+    exchanged: int = 0,
+) -> Iterator[Strategy]:
+    """All operands and results split along an axis, but for the `whole` operands, which are replicated; nothing, where
+    one of them has no such axis or it cannot be shared out evenly."""
+    cut = [t for i, t in enumerate(operands) if i not in whole] + list(results)
+    if all(len(t.shape) > axis and t.shape[axis] % devices == 0 for t in cut):
+        placements = tuple(REPLICATED if i in whole else Split(axis) for i in range(len(operands)))
+        yield Strategy(placements, (Split(axis),) * len(results), exchanged)
+
+
 @dataclass(frozen=True)
 class Op(Attributes):
     """Base of all ops."""
@@ -87,17 +121,56 @@ class Op(Attributes):
         flops = 2 * macs or self.flops_per_element * max(t.size for t in (*operands, *results))
         return Cost(macs, flops, sum(t.nbytes for t in (*operands, *results)))
 
-    def infer(self, operands: Sequence[ResultType]) -> tuple[ResultType, ...]:
-        """Arity, placements and the type rule; an operand in error makes every result an error, silently."""
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        """The ways to share the op out, from logical types; beside these, every op can run replicated or on one
+        device."""
+        yield from ()
+
+    def strategies(
+        self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int
+    ) -> Iterator[Strategy]:
+        """All ways to run the op on so many devices, from logical types."""
+        yield Strategy((REPLICATED,) * len(operands), (REPLICATED,) * len(results))
+        if devices > 1:
+            yield from self.splits(operands, results, devices)
+            for device in range(devices):
+                yield Strategy((On(device),) * len(operands), (On(device),) * len(results))
+
+    def shard(self, operands: Sequence[TensorType], device: int, devices: int) -> Op:
+        """The op that one device runs on its share; `operands` are the placed logical types."""
+        return self
+
+    def infer(self, operands: Sequence[ResultType], devices: int = 1) -> tuple[ResultType, ...]:
+        """Arity, the type rule, and placements by the strategy that takes the operands as they lie (S030 if none does);
+        an operand in error makes every result an error, silently."""
         self._check_arity(len(operands))
         types = [t for t in operands if isinstance(t, TensorType)]
         if len(types) < len(operands):
             return tuple(ErrorType() for _ in self.results)
-        for name, type_ in zip(self._operand_names(len(types)), types, strict=True):
-            if type_.placement != REPLICATED:
-                raise TypeRuleError("S030", f"`{self.name}` takes a replicated {name}, found {type_.placement}")
         found = self.type_rule(*types)
-        return found if isinstance(found, tuple) else (found,)
+        results = found if isinstance(found, tuple) else (found,)
+        return self.placed(types, results, devices)
+
+    def placed(
+        self, operands: Sequence[TensorType], results: tuple[TensorType, ...], devices: int
+    ) -> tuple[ResultType, ...]:
+        """The results as the strategy leaves them that takes the operands as they lie."""
+        where = {t.placement for t in operands} - {REPLICATED}
+        if not where:
+            return results
+        if len(where) == 1 and isinstance(place := min(where, key=str), On) and place.device < devices:
+            return tuple(t.at(place) for t in results)
+        strategy = self.strategy(operands, results, devices)
+        return tuple(t.at(p) for t, p in zip(results, strategy.results, strict=True))
+
+    def strategy(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Strategy:
+        """The one that takes the operands as they lie; TypeRuleError S030 if none does."""
+        placements = [t.placement for t in operands]
+        for strategy in self.strategies(operands, results, devices):
+            if strategy.accepts(placements):
+                return strategy
+        where = [f"{p} {n}" for n, p in zip(self._operand_names(len(operands)), placements, strict=True)]
+        raise TypeRuleError("S030", f"`{self.name}` on {devices} devices cannot take {', '.join(where)}")
 
     def evaluate(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """`reference` with its results always as a tuple of arrays."""

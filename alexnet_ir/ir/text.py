@@ -22,7 +22,7 @@ from alexnet_ir.ir.attributes import Attributes, defaults_of, kinds_of
 from alexnet_ir.ir.graph import ROLES, Graph, Node, Role, State, Value
 from alexnet_ir.ir.initial import INITIALS, Initial
 from alexnet_ir.ir.op import Input, Op, TypeRuleError
-from alexnet_ir.ir.types import DTYPES, DType, On, Partial, Placement, Replicated, Split, TensorType
+from alexnet_ir.ir.types import DTYPES, REPLICATED, DType, TensorType, placement_of
 
 # --- printing -----------------------------------------------------------------------------------------------------
 
@@ -33,7 +33,10 @@ def print_graph(graph: Graph) -> str:
 
 
 def _lines(graph: Graph) -> Iterator[str]:
-    yield f"graph {graph.name} {{"
+    devices = f" on {graph.devices} devices" if graph.devices > 1 else ""
+    yield f"graph {graph.name}{devices} {{"
+    for name, type_ in graph.wholes.items():
+        yield f"  whole {name} : {type_}"
     for value in graph.inputs.values():
         yield f"  {_input_text(graph.node(value))}"
     for state in graph.states.values():
@@ -121,10 +124,10 @@ class TextError(ValueError):
 def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
     """The graph that a text describes; TextError, with the line, where it does not. `ops` maps names to classes."""
     lines = text.splitlines()
-    header = re.fullmatch(r"graph (\S+) \{", lines[0]) if lines else None
+    header = re.fullmatch(r"graph (\S+)(?: on ([1-9]\d*) devices)? \{", lines[0]) if lines else None
     if header is None or lines[-1] != "}":
         raise TextError('expected "graph NAME {" in the first line and "}" in the last')
-    reader = _Reader(Graph(header[1]), ops)
+    reader = _Reader(Graph(header[1], int(header[2] or 1)), ops)
     for number, line in enumerate(lines[1:-1], 2):
         try:
             reader.line(line.strip())
@@ -147,6 +150,9 @@ class _Reader:
             self._input(*self._split_loc(rest))
         elif keyword == "state":
             self._state(*self._split_loc(rest))
+        elif keyword == "whole":
+            name, _, type_ = rest.partition(" : ")
+            self.graph.wholes[name] = _tensor(type_)
         elif keyword == "output":
             name, _, value = rest.partition(" = ")
             self.graph.outputs[name] = self.values[value]
@@ -154,7 +160,7 @@ class _Reader:
             name, _, value = rest.partition(" = ")
             self.graph.set_update(name.removeprefix("%"), self.values[value])
         else:
-            raise ValueError("expected input, state, a node, output or update")
+            raise ValueError("expected whole, input, state, a node, output or update")
 
     def _split_loc(self, line: str) -> tuple[str, Span | None]:
         found = _LOC.search(line)
@@ -212,19 +218,11 @@ def _default(text: str) -> float:
 
 
 def _tensor(text: str) -> TensorType:
-    found = re.fullmatch(r"(\w+)\[([\d, ]*)\](?: (\w+)(?:\((\d+)\))?)?", text)
+    found = re.fullmatch(r"(\w+)\[([\d, ]*)\](?: (\S+))?", text)
     if found is None or found[1] not in DTYPES:
         raise ValueError(f"{text} is no type")
     shape = tuple(int(part) for part in found[2].split(", ") if part)
-    placement: Placement = Replicated()
-    if found[3] == "split":
-        placement = Split(int(found[4]))
-    elif found[3] == "on":
-        placement = On(int(found[4]))
-    elif found[3] == "partial":
-        placement = Partial()
-    elif found[3] is not None:
-        raise ValueError(f"{text} is no type")
+    placement = placement_of(found[3]) if found[3] else REPLICATED
     return TensorType(cast(DType, found[1]), shape, placement)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 DType = Literal["f32", "i32", "i64", "u8"]
@@ -51,6 +52,25 @@ class On:
 
 Placement: TypeAlias = Replicated | Split | Partial | On
 REPLICATED = Replicated()
+PARTIAL = Partial()
+
+
+def dual(placement: Placement) -> Placement:
+    """The placement of a gradient, from that of the value: a value that every device has whole gets a part of its
+    gradient from each, and a value that is a sum of parts gives each part the whole gradient."""
+    if isinstance(placement, Replicated):
+        return PARTIAL
+    return REPLICATED if isinstance(placement, Partial) else placement
+
+
+def placement_of(text: str) -> Placement:
+    """What `str(placement)` wrote; ValueError where nothing did."""
+    found = re.fullmatch(r"(replicated|partial|split|on)(?:\((\d+)\))?", text)
+    if found is None or (found[2] is None) != (found[1] in ("replicated", "partial")):
+        raise ValueError(f"{text} is no placement")
+    if found[2] is None:
+        return REPLICATED if found[1] == "replicated" else PARTIAL
+    return Split(int(found[2])) if found[1] == "split" else On(int(found[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +90,22 @@ class TensorType:
     def nbytes(self) -> int:
         """Bytes of the whole logical value."""
         return self.size * ITEM_BYTES[self.dtype]
+
+    @property
+    def device(self) -> int:
+        """Where a value on one device lies; 0 where there is but one."""
+        return self.placement.device if isinstance(self.placement, On) else 0
+
+    def at(self, placement: Placement) -> TensorType:
+        """The same value, placed otherwise."""
+        return replace(self, placement=placement)
+
+    def local(self, devices: int) -> tuple[int, ...]:
+        """The shape of one device's share."""
+        if not isinstance(self.placement, Split):
+            return self.shape
+        axis = self.placement.axis
+        return (*self.shape[:axis], self.shape[axis] // devices, *self.shape[axis + 1 :])
 
     def __str__(self) -> str:
         where = "" if self.placement == REPLICATED else f" {self.placement}"

@@ -61,7 +61,7 @@ def _type_problems(graph: Graph, node: Node) -> Iterator[str]:
         return
     where = f"%{node.name} ({node.span})" if node.span else f"%{node.name}"
     try:
-        types = node.op.infer([graph.type(v) for v in node.operands])
+        types = node.op.infer([graph.type(v) for v in node.operands], graph.devices)
     except TypeRuleError as failure:
         yield f"{where}: {failure.message}"
         return

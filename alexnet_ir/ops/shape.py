@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from alexnet_ir.ir.attributes import REAL, SHAPE, WHOLE, attribute
+from alexnet_ir.ir.attributes import REAL, SHAPE, TEXT, WHOLE, Kind, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op, TypeRuleError
-from alexnet_ir.ir.types import TensorType, f32, sample_text
+from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError, along
+from alexnet_ir.ir.types import PARTIAL, On, TensorType, f32, placement_of, sample_text
 from alexnet_ir.ops.rules import want_rank
+
+PLACEMENT = Kind("replicated, partial, split(axis) or on(device)", lambda text: str(placement_of(text)))
 
 
 @dataclass(frozen=True)
@@ -54,17 +57,18 @@ class Unflatten(Op):
 
 @dataclass(frozen=True)
 class Concat(Op):
-    """Values that differ only in their channels, one after another along them."""
+    """Values that differ only along `axis` (channels, in the language), one after another along it."""
 
     name: ClassVar[str] = "concat"
     operands: ClassVar[tuple[str, ...]] = ("input...",)
     flops_per_element: ClassVar[int] = 0
+    axis: int = attribute(WHOLE, 1, hidden=True)
 
     def type_rule(self, *inputs: TensorType) -> TensorType:
-        want_rank(self.name, "an input", inputs[0], 2, 4)
-        first = inputs[0].shape
+        axis, first = self.axis, inputs[0].shape
+        want_rank(self.name, "an input", inputs[0], axis + 1, 6)
         for position, other in enumerate(inputs[1:], 2):
-            if (*other.shape[:1], *other.shape[2:]) != (first[0], *first[2:]):
+            if (*other.shape[:axis], *other.shape[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]):
                 raise TypeRuleError(
                     "S017",
                     f"`concat` joins channels, so all else must agree: value 1 is {sample_text(inputs[0])}, "
@@ -72,51 +76,89 @@ class Concat(Op):
                     label=", ".join(sample_text(i) for i in inputs),
                     helps=["give every branch the same stride, and padding that keeps its size"],
                 )
-        return f32(first[0], sum(i.shape[1] for i in inputs), *first[2:])
+        joined = sum(i.shape[axis] for i in inputs)
+        return TensorType(inputs[0].dtype, (*first[:axis], joined, *first[axis + 1 :]))
 
     def reference(self, *inputs: Array) -> Array:
-        return np.concatenate(inputs, axis=1)
+        return np.concatenate(inputs, axis=self.axis)
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         out, start = [], 0
         for position, operand in enumerate(node.operands, 1):
-            stop = start + build.type(operand).shape[1]
-            out.append(build.emit(SliceChannels(start, stop), grads[0], name=f"grad_input{position}"))
+            stop = start + build.type(operand).shape[self.axis]
+            out.append(build.emit(Slice(start, stop, self.axis), grads[0], name=f"grad_input{position}"))
             start = stop
         return tuple(out)
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        if self.axis != 0:
+            yield from along(0, operands, results, devices)
+
 
 @dataclass(frozen=True)
-class SliceChannels(Op):
-    """Channels `start` up to `stop`."""
+class Slice(Op):
+    """Positions `start` up to `stop` along an axis: channels, where nothing else is said."""
 
-    name: ClassVar[str] = "slice_channels"
+    name: ClassVar[str] = "slice"
     flops_per_element: ClassVar[int] = 0
     start: int = attribute(WHOLE)
     stop: int = attribute(WHOLE)
+    axis: int = attribute(WHOLE, 1)
 
     def type_rule(self, input: TensorType) -> TensorType:
-        want_rank(self.name, "an input", input, 2, 4)
-        if not self.start < self.stop <= input.shape[1]:
-            raise TypeRuleError("S004", f"`slice_channels`: {input} has no channels {self.start} to {self.stop}")
-        return f32(input.shape[0], self.stop - self.start, *input.shape[2:])
+        want_rank(self.name, "an input", input, self.axis + 1, 6)
+        shape, axis = input.shape, self.axis
+        if not self.start < self.stop <= shape[axis]:
+            raise TypeRuleError("S004", f"`slice`: axis {axis} of {input} has no {self.start} to {self.stop}")
+        return TensorType(input.dtype, (*shape[:axis], self.stop - self.start, *shape[axis + 1 :]))
 
     def reference(self, input: Array) -> Array:
-        return np.ascontiguousarray(input[:, self.start : self.stop])
+        return np.ascontiguousarray(input[(slice(None),) * self.axis + (slice(self.start, self.stop),)])
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield Strategy((PARTIAL,), (PARTIAL,))
+        if self.axis != 0:
+            yield from along(0, operands, results, devices)
 
 
 @dataclass(frozen=True)
 class Fill(Op):
-    """A constant tensor: the gradient that backward starts from, or zeros where nothing comes back."""
+    """A constant tensor: the gradient that backward starts from, or zeros where nothing comes back. A partial one is
+    the value on device 0 and zero elsewhere."""
 
     name: ClassVar[str] = "fill"
     operands: ClassVar[tuple[str, ...]] = ()
     flops_per_element: ClassVar[int] = 0
     value: float = attribute(REAL)
     shape: tuple[int, ...] = attribute(SHAPE, ())
+    placement: str = attribute(PLACEMENT, "replicated")
 
     def type_rule(self, *operands: TensorType) -> TensorType:
-        return f32(*self.shape)
+        return f32(*self.shape).at(placement_of(self.placement))
 
     def reference(self, *arrays: Array) -> Array:
         return np.full(self.shape, self.value)
+
+
+@dataclass(frozen=True)
+class Copy(Op):
+    """A value of one device on another: the one op that crosses devices. `kind` is the exchange it is a part of."""
+
+    name: ClassVar[str] = "copy"
+    flops_per_element: ClassVar[int] = 0
+    to: int = attribute(WHOLE)
+    kind: str = attribute(TEXT, "copy")
+
+    def type_rule(self, input: TensorType) -> TensorType:
+        return input
+
+    def placed(
+        self, operands: Sequence[TensorType], results: tuple[TensorType, ...], devices: int
+    ) -> tuple[TensorType, ...]:
+        (input,) = operands
+        if not isinstance(input.placement, On) or input.placement == On(self.to) or self.to >= devices:
+            raise TypeRuleError("S030", f"`copy` cannot take a value {input.placement} to {self.to} of {devices}")
+        return (input.at(On(self.to)),)
+
+    def reference(self, input: Array) -> Array:
+        return input.copy()

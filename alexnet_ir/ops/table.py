@@ -5,7 +5,20 @@ from __future__ import annotations
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.text import parse_graph
-from alexnet_ir.ops import batchnorm, conv, dense, dropout, elementwise, local, loss, normalize, pool, shape, update
+from alexnet_ir.ops import (
+    batchnorm,
+    conv,
+    dense,
+    dropout,
+    elementwise,
+    local,
+    loss,
+    normalize,
+    placing,
+    pool,
+    shape,
+    update,
+)
 
 OPS: dict[str, type[Op]] = {
     op.name: op
@@ -54,7 +67,9 @@ OPS: dict[str, type[Op]] = {
         shape.Flatten,
         shape.Unflatten,
         shape.Concat,
-        shape.SliceChannels,
+        shape.Slice,
+        shape.Copy,
+        placing.Reshard,
         shape.Fill,
         loss.SoftmaxCrossEntropy,
         loss.SoftmaxCrossEntropyGrad,

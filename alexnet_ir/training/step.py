@@ -83,7 +83,7 @@ class TrainingStep:
         names = tuple(name for name, state in plan.states.items() if state.role != "slot")
         self.weights = Weights(self._storage, names)
         (self._image,) = (name for name in plan.inputs if name in model.graph.inputs and name not in (SEED, STEP))
-        self._classes = plan.types[plan.outputs[SCORE]].shape[1]
+        self._classes = plan.outputs[SCORE].type.shape[1]
 
     def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
         """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from

@@ -56,21 +56,19 @@ class NumpyExecutable:
         with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
             for step in self.plan.steps:
                 self.step(step, values)
-        outputs = {name: values[value].copy() for name, value in self.plan.outputs.items()}
+        outputs = {name: values[str(output.shards[0])].copy() for name, output in self.plan.outputs.items()}
         for name, state in self.plan.states.items():
-            if state.update is not None:
-                self.storage.arrays[name] = values[state.update]
+            if state.updates[0] is not None:
+                self.storage.arrays[name] = values[state.updates[0]]
         return outputs
 
     def step(self, step: Step, values: dict[str, Array]) -> None:
-        """Run one step on the values there are, and forget what is read no more."""
+        """Run one step on the values there are."""
         operands = tuple(values[name] for name in step.operands)
         kernel = self.kernels.get(type(step.op))
         results = kernel(step.op, operands) if kernel else step.op.evaluate(operands)
         for name, result in zip(step.results, results, strict=True):
             values[name] = np.asarray(result, self._dtype(self.plan.types[name]))
-        for name in step.frees:
-            del values[name]
 
     def _dtype(self, type_: TensorType) -> np.dtype[Any]:
         return self.dtype if type_.dtype == "f32" else np.dtype(WHOLE_DTYPES[type_.dtype])

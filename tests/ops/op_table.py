@@ -28,6 +28,7 @@ from alexnet_ir.ops.elementwise import (
 from alexnet_ir.ops.local import Local, LocalGradInput, LocalGradWeight
 from alexnet_ir.ops.loss import Hinge, HingeGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
+from alexnet_ir.ops.placing import Reshard
 from alexnet_ir.ops.pool import (
     AvgPool,
     AvgPoolGrad,
@@ -38,10 +39,13 @@ from alexnet_ir.ops.pool import (
     MaxPool,
     MaxPoolGrad,
 )
-from alexnet_ir.ops.shape import Concat, Fill, Flatten, SliceChannels, Unflatten
+from alexnet_ir.ops.shape import Concat, Copy, Fill, Flatten, Slice, Unflatten
 from alexnet_ir.ops.update import Adam, Sgd
 
 from .helpers import Maker, away, distinct, fixed, normal, positive, rng, whole
+
+CROSSING: set[type[Op]] = {Copy, Reshard}
+"""What only makes sense on several devices; its tests are those of the partition."""
 
 
 @dataclass(frozen=True)
@@ -231,8 +235,8 @@ def _the_rest() -> list[Row]:
         Row("maps", Concat(), [normal(2, 1, 2, 2), normal(2, 3, 2, 2), normal(2, 2, 2, 2)]),
         Row("vectors", Concat(), [normal(2, 1), normal(2, 3)]),
         Row("one", Concat(), [normal(2, 3)]),
-        Row("map", SliceChannels(1, 3), [normal(2, 4, 2, 2)]),
-        Row("vector", SliceChannels(0, 1), [normal(2, 3)]),
+        Row("map", Slice(1, 3), [normal(2, 4, 2, 2)]),
+        Row("vector", Slice(0, 1), [normal(2, 3)]),
         Row("scalar", Fill(1.0), []),
         Row("tensor", Fill(-0.5, (2, 3)), []),
         Row("plain", SoftmaxCrossEntropy(), [normal(4, 5), whole(5, 4)]),

@@ -362,8 +362,9 @@ def concat(op: Op, *inputs: Array) -> Array:
     return np.array([[channel for i in inputs for channel in i[n]] for n in range(len(inputs[0]))])
 
 
-def slice_channels(op: Any, input: Array) -> Array:
-    return np.array([[sample[c] for c in range(op.start, op.stop)] for sample in input])
+def sliced(op: Any, input: Array) -> Array:
+    picked = [np.take(input, c, axis=op.axis) for c in range(op.start, op.stop)]
+    return np.stack(picked, axis=op.axis)
 
 
 def fill(op: Any) -> Array:
@@ -484,7 +485,7 @@ PLAIN: dict[type[Op], Callable[..., Any]] = {
     shape.Flatten: flat,
     shape.Unflatten: unflat,
     shape.Concat: concat,
-    shape.SliceChannels: slice_channels,
+    shape.Slice: sliced,
     shape.Fill: fill,
     loss.SoftmaxCrossEntropy: cross_entropy,
     loss.SoftmaxCrossEntropyGrad: cross_entropy_grad,
