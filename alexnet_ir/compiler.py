@@ -10,11 +10,13 @@ from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.diagnostics import Source, error
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Choice, Model, load, read_source
+from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.ops.loss import Hinge, LossOp, SoftmaxCrossEntropy
 from alexnet_ir.ops.update import Adam, Sgd, UpdateOp
 from alexnet_ir.passes.base import Hook, run_passes
+from alexnet_ir.passes.fc_to_conv import FcToConv
 from alexnet_ir.passes.loss import Loss
 from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.schedule import Schedule
@@ -59,6 +61,11 @@ def training_graph(model: Model, hook: Hook | None = None) -> Graph:
 def inference_graph(model: Model, hook: Hook | None = None) -> Graph:
     """The forward graph as it evaluates."""
     return run_passes(model.graph, pipeline("infer", {}), hook)
+
+
+def dense_graph(model: Model, size: Pair, hook: Hook | None = None) -> Graph:
+    """The graph that evaluates images of `size` (rows, columns), not below the net's own, to maps of scores."""
+    return run_passes(model.graph, pipeline("dense", {"fc-to-conv": FcToConv(size)}), hook)
 
 
 def plan_of(graph: Graph) -> Plan:

@@ -89,7 +89,7 @@ def summarize(model: Model) -> Summary:
         # A layer's nodes are named after it, with a suffix behind a dot, which users' names never have.
         nodes.get(node.name.partition(".")[0], []).append(node)
     sizes = {state.name: graph.tensor(state.read).size for state in graph.states.values() if state.role == "parameter"}
-    fields = _fields(graph)
+    fields = receptive_fields(graph)
     scored = _behind(graph, graph.outputs[SCORE])
     figures = []
     for layer in model.layers:
@@ -125,7 +125,7 @@ def _behind(graph: Graph, value: Value) -> set[int]:
     return found
 
 
-def _fields(graph: Graph) -> dict[Value, Field]:
+def receptive_fields(graph: Graph) -> dict[Value, Field]:
     """The receptive field of every map: windows widen it, strides space it out; of several branches the largest."""
     fields: dict[Value, Field] = {}
     for node in graph.topo():

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from alexnet_ir.passes.backward import Backward
 from alexnet_ir.passes.base import Pass
 from alexnet_ir.passes.cleanup import Cleanup
+from alexnet_ir.passes.fc_to_conv import FcToConv
 from alexnet_ir.passes.loss import Loss
 from alexnet_ir.passes.specialise import Specialise
 from alexnet_ir.passes.update import Update
 
-PASSES: dict[str, type[Pass]] = {p.name: p for p in (Loss, Backward, Update, Specialise, Cleanup)}
+PASSES: dict[str, type[Pass]] = {p.name: p for p in (Loss, Backward, Update, Specialise, FcToConv, Cleanup)}
 
 PIPELINES: dict[str, tuple[str, ...]] = {
     "train": ("loss", "backward", "update", "cleanup"),
     "infer": ("specialise", "cleanup"),
+    "dense": ("specialise", "cleanup", "fc-to-conv"),
 }
 """Graph to graph; `schedule` then makes the plan."""
 
