@@ -7,8 +7,10 @@ import json
 import textwrap
 from pathlib import Path
 
+from alexnet_ir.cli.dense import dense_text, size_of
 from alexnet_ir.cli.model import choice_of, model_path
 from alexnet_ir.cli.table import bytes_text, count_text, table
+from alexnet_ir.dense import dense_figures
 from alexnet_ir.diagnostics import error, listed, nearest
 from alexnet_ir.drawing.diagram import diagram
 from alexnet_ir.drawing.svg import svg
@@ -36,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         show({"graph": print_graph(model.graph)}, args.json)
         return 0
     compiled = compile_graphs(model)
+    dense = dense_figures(model, size_of(args.dense)) if args.dense else None
     if args.output:
         write(compiled, Path(args.output))
     texts = {record.name: text for record, text in compiled.passes if record.name in chosen}
@@ -43,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
         texts[args.emit] = print_graph(model.graph if args.emit == "graph" else compiled.step)
     if texts and not args.output:
         show(texts, args.json)
+    elif args.json:
+        print(json.dumps(compiled.report.to_json() | ({"dense": dense.to_json()} if dense else {}), indent=2))
     else:
-        print(json.dumps(compiled.report.to_json(), indent=2) if args.json else report_text(compiled.report))
+        print(report_text(compiled.report), *([dense_text(dense)] if dense else []), sep="\n\n")
     return 0
 
 

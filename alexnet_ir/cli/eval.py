@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from alexnet_ir.cli.dense import averaged, size_of, uncropped
 from alexnet_ir.compiler import backend_for
 from alexnet_ir.data.load import load as load_data
 from alexnet_ir.data.preprocessing import Preprocessing
@@ -27,11 +28,16 @@ def run(args: argparse.Namespace) -> int:
         raise error(f"{path}: its model has no `data` section to evaluate on")
     step = TrainingStep(model, backend_for(args.devices))
     step.load(saved.tensors)
-    data = load_data(model.data, model.image, saved.seed, Path(args.data) if args.data else None)
-    errors = evaluate(step, data.eval, Preprocessing(model.data.train, model.data.eval, saved.seed, saved.mean))
+    section, image, predict = model.data, model.image, step.predict
+    if args.dense:
+        size = size_of(args.dense)
+        section, image, predict = uncropped(section, size), (image[0], *size), averaged(step, size)
+    data = load_data(section, image, saved.seed, Path(args.data) if args.data else None)
+    errors = evaluate(step, data.eval, Preprocessing(section.train, section.eval, saved.seed, saved.mean), predict)
     if args.json:
         print(json.dumps({"weights": str(path), "data": model.data.source.name} | asdict(errors)))
     else:
-        print(f"{path}: {errors.images:,} images of {model.data.source.name}: ", end="")
+        at = f" at {args.dense}" if args.dense else ""
+        print(f"{path}: {errors.images:,} images of {section.source.name}{at}: ", end="")
         print(f"top-1 error {errors.top1:.2%}, top-5 error {errors.top5:.2%}")
     return 0

@@ -97,6 +97,7 @@ def _add_views(commands: Commands) -> None:
         "--emit", choices=["ast", "graph", "ir"], help="print the syntax tree, forward graph or whole step"
     )
     compile_.add_argument("-o", "--output", metavar="DIR", help="write what is shown and dumped to files in DIR")
+    _dense(compile_, "what the net makes of larger images, fully connected layers as convolutions")
     compile_.add_argument("--dump-after", metavar="PASS", help="the IR after this pass, or after `all`")
     _json(compile_)
 
@@ -114,6 +115,7 @@ def _add_training(commands: Commands) -> None:
     evaluate.add_argument("run_or_weights", metavar="RUN_OR_WEIGHTS", help="a run's folder or a weights file")
     evaluate.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
     evaluate.add_argument("--devices", metavar="LIST", help="cpu, or numbers of GPUs (default: what there is)")
+    _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
 
 
@@ -129,6 +131,10 @@ def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="net.act=tanh, train.batch=64; may be repeated"
     )
+
+
+def _dense(parser: argparse.ArgumentParser, help_: str) -> None:
+    parser.add_argument("--dense", metavar="HxW", help=help_)
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

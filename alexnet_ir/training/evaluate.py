@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from alexnet_ir.data.dataset import Split
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.ir.op import Array
 from alexnet_ir.training.step import TrainingStep
+
+Predict = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,10 @@ def ranks(scores: Array, labels: Array) -> NDArray[np.intp]:
     return np.asarray((~(scores < own)).sum(axis=1) - (own[:, 0] == own[:, 0]))
 
 
-def evaluate(step: TrainingStep, split: Split, preprocessing: Preprocessing) -> Errors:
-    """Each image of a set once."""
-    found = []
+def evaluate(step: TrainingStep, split: Split, preprocessing: Preprocessing, predict: Predict | None = None) -> Errors:
+    """Each image of a set once; `predict` maps images to scores, where not the net itself does."""
+    predict, found = predict or step.predict, []
     for images, labels, valid in eval_batches(split, preprocessing, step.model.batch):
-        found.append(ranks(step.predict(images[:valid]), labels[:valid]))
+        found.append(ranks(predict(images[:valid]), labels[:valid]))
     all_ranks = np.concatenate(found)
     return Errors(len(all_ranks), float((all_ranks >= 1).mean()), float((all_ranks >= 5).mean()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from operator import index
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet_ir.backends.base import Backend, Executable, Storage
-from alexnet_ir.compiler import inference_graph, plan_of, recipe_of, training_graph
+from alexnet_ir.compiler import dense_graph, inference_graph, plan_of, recipe_of, training_graph
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.names import LABEL, LOSS, SCORE, SEED, STEP, rate
@@ -100,14 +100,25 @@ class TrainingStep:
 
     def predict(self, images: ArrayLike) -> Floats:
         """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
-        given = self._images(images, exact=False)
+        return self._scored(self._inference, self._images(images, exact=False), (self._classes,))
+
+    def dense(self, height: int, width: int) -> Callable[[ArrayLike], Floats]:
+        """From images [n, channels, height, width], not below the net's own size, to maps of scores [n, classes, rows,
+        columns], by the weights as they are then. AlexnetError where the net cannot take that size."""
+        plan = plan_of(dense_graph(self.model, (index(height), index(width))))
+        executable, scores = self.backend.build(plan, self._storage), plan.outputs[SCORE].type.shape[1:]
+        image = (self.model.image[0], height, width)
+        return lambda images: self._scored(executable, self._images(images, exact=False, image=image), scores)
+
+    def _scored(self, executable: Executable, given: Array, shape: tuple[int, ...]) -> Floats:
+        """Scores [n, *shape] of n images, a batch at a time."""
         parts = []
         for start in range(0, len(given), self.model.batch):
             part = given[start : start + self.model.batch]
             filled = np.zeros((self.model.batch, *given.shape[1:]), np.float32)
             filled[: len(part)] = part
-            parts.append(self._inference.run({self._image: filled})[SCORE][: len(part)])
-        return np.concatenate(parts) if parts else np.zeros((0, self._classes), np.float32)
+            parts.append(executable.run({self._image: filled})[SCORE][: len(part)])
+        return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
     def load(self, tensors: Mapping[str, ArrayLike]) -> None:
         """Take over all weights by name; AlexnetError where one is missing, unknown or of another shape."""
@@ -126,9 +137,9 @@ class TrainingStep:
     def _inference(self) -> Executable:
         return self.backend.build(plan_of(inference_graph(self.model)), self._storage)
 
-    def _images(self, images: ArrayLike, *, exact: bool) -> Array:
+    def _images(self, images: ArrayLike, *, exact: bool, image: Sequence[int] = ()) -> Array:
         array = np.asarray(images, np.float32)
-        want = (self.model.batch, *self.model.image)
+        want = (self.model.batch, *(image or self.model.image))
         if array.shape[1:] != want[1:] or (exact and len(array) != want[0]):
             shown = f"[{want[0] if exact else 'n'}, {', '.join(map(str, want[1:]))}]"
             raise ValueError(f"images: expected shape {shown}, found {list(array.shape)}")
