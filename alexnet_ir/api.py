@@ -4,6 +4,7 @@ step = alexnet_ir.compile("model.alx", batch=128).trainer()
 loss = step(images, labels)               # one update; images [128, channels, rows, columns], labels [128]
 step.weights["conv1.weight"]              # by name, channels first
 step.predict(images)                      # scores [n, classes] of any number of images
+step.dense(384, 384)(images)              # maps of scores [n, classes, rows, columns] of larger images
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class _Rebuild:
             case Fc():
                 return self._convolved(node, first)
             case GlobalAvgPool():
-                mean = AvgPool((shape[2], shape[3]), stride=1)
+                mean = AvgPool((shape[2], shape[3]), stride=(1, 1))
                 return _Map(self._emit(node, mean, first), first.stride, (1, 1))
             case Conv(stride=stride) | Pool(stride=stride):
                 spaced = (first.stride[0] * stride[0], first.stride[1] * stride[1])

@@ -6,6 +6,8 @@ import re
 import textwrap
 from dataclasses import replace
 
+import numpy as np
+
 from alexnet_ir.cli.table import table
 from alexnet_ir.dense import DenseFigures
 from alexnet_ir.diagnostics import counted, error
@@ -51,7 +53,7 @@ def averaged(step: TrainingStep, size: Pair) -> Predict:
         if images.shape[2:] != size:
             given, asked = shape_text(images.shape[2:]), shape_text(size)
             raise error(f"the data gives images of {given}, and --dense asks for {asked}")
-        return maps(images).mean(axis=(2, 3))
+        return np.asarray(maps(images).mean(axis=(2, 3)))
 
     return predict
 

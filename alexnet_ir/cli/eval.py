@@ -13,7 +13,7 @@ from alexnet_ir.data.load import load as load_data
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import Source, error
 from alexnet_ir.dsl.model import Choice, load
-from alexnet_ir.training.evaluate import evaluate
+from alexnet_ir.training.evaluate import Predict, evaluate
 from alexnet_ir.training.run import weights_path
 from alexnet_ir.training.step import TrainingStep
 from alexnet_ir.training.weights import read_weights
@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
         raise error(f"{path}: its model has no `data` section to evaluate on")
     step = TrainingStep(model, backend_for(args.devices))
     step.load(saved.tensors)
-    section, image, predict = model.data, model.image, step.predict
+    section, image = model.data, model.image
+    predict: Predict = step.predict
     if args.dense:
         size = size_of(args.dense)
         section, image, predict = uncropped(section, size), (image[0], *size), averaged(step, size)
