@@ -5,6 +5,9 @@ Before:  %conv1 = conv(%image, %conv1.weight)
 After:   %conv1.grad_weight = conv_grad_weight(%relu1.grad_input, %image) {size = 11}
          output loss = %loss
          output conv1.weight.grad = %conv1.grad_weight
+
+A gradient is placed dually to its value (`ir.types.dual`); a parameter's is brought to the parameter's own placement, for
+the update. So communication needs no rule of its own here: it is the gradient of the forward reshards.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ from typing import ClassVar
 
 from alexnet_ir.ir.graph import Builder, Graph, Node, Value
 from alexnet_ir.ir.names import LOSS, gradient
+from alexnet_ir.ir.types import Placement, dual
 from alexnet_ir.ops.elementwise import Add
+from alexnet_ir.ops.placing import Reshard, exchange
 from alexnet_ir.ops.shape import Fill
 from alexnet_ir.passes.base import Pass
 
@@ -30,7 +35,8 @@ class Backward(Pass):
         parameters = {s.read: s.name for s in graph.states.values() if s.role == "parameter"}
         leads_to_parameter = _reached(nodes, {v.node for v in parameters})
         loss = graph.outputs[LOSS]
-        grads = {loss: graph.emit(Fill(1.0), name=f"{LOSS}.grad", span=graph.node(loss).span)}
+        start = Fill(1.0, (), str(dual(graph.tensor(loss).placement)))
+        grads = {loss: graph.emit(start, name=f"{LOSS}.grad", span=graph.node(loss).span)}
         for node in reversed(nodes):
             grad = grads.get(node.results[0])
             if grad is None or node.id not in leads_to_parameter or not node.operands:
@@ -38,10 +44,12 @@ class Backward(Pass):
             build = Builder(graph, node)
             for operand, part in zip(node.operands, node.op.gradient(build, node, grad), strict=True):
                 if part is not None and operand.node in leads_to_parameter:
+                    part = _placed(graph, operand, part, dual(graph.tensor(operand).placement))
                     grads[operand] = _sum(graph, operand, grads.get(operand), part)
         for value, name in parameters.items():
             if value in grads:
-                graph.outputs[gradient(name)] = grads[value]
+                own = graph.tensor(value).placement
+                graph.outputs[gradient(name)] = _placed(graph, value, grads[value], own)
         return True
 
 
@@ -52,6 +60,15 @@ def _reached(nodes: list[Node], start: set[int]) -> set[int]:
         if any(v.node in reached for v in node.operands):
             reached.add(node.id)
     return reached
+
+
+def _placed(graph: Graph, value: Value, grad: Value, placement: Placement) -> Value:
+    """A part of the gradient of `value`, where it has to be."""
+    have = graph.tensor(grad).placement
+    if have == placement:
+        return grad
+    name = f"{graph.value_name(value)}.grad.{exchange(have, placement)}"
+    return graph.emit(Reshard(str(placement)), grad, name=name, span=graph.node(value).span)
 
 
 def _sum(graph: Graph, value: Value, known: Value | None, part: Value) -> Value:

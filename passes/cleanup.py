@@ -13,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from alexnet_ir.ir.graph import Graph, Value
+from alexnet_ir.ir.graph import Graph, Node, Value
 from alexnet_ir.ir.op import Op, Source
 from alexnet_ir.ops.elementwise import Identity, Scale
+from alexnet_ir.ops.placing import Reshard, exchanged_bytes
 from alexnet_ir.passes.base import Pass
 
 
@@ -27,6 +28,7 @@ class Cleanup(Pass):
 
     def run(self, graph: Graph) -> bool:
         changed = remove_identities(graph)
+        changed |= shorten_reshards(graph)
         changed |= merge_equal(graph)
         return remove_dead(graph) or changed
 
@@ -38,6 +40,31 @@ def remove_identities(graph: Graph) -> bool:
         # Read anew: an identity before this one may have been replaced since.
         graph.replace(node.results[0], graph.node(node.id).operands[0])
     return bool(found)
+
+
+def shorten_reshards(graph: Graph) -> bool:
+    """Let a reshard of a reshard read the value as it lay first, where that moves no more bytes: the first hop is free,
+    or made for this one only. What then goes nowhere goes."""
+    changed = False
+    for old in graph.topo():
+        node = graph.node(old.id)
+        if not isinstance(node.op, Reshard):
+            continue
+        first = graph.node(node.operands[0])
+        if isinstance(first.op, Reshard) and (_moves(graph, first) == 0 or len(graph.users(first.results[0])) == 1):
+            (value,) = graph.emit_all(node.op, *first.operands, name=node.name, span=node.span)
+            graph.replace(node.results[0], value)
+            node, changed = graph.node(value), True
+        if graph.tensor(node.operands[0]).placement == node.op.target:
+            graph.replace(node.results[0], node.operands[0])
+            changed = True
+    return changed
+
+
+def _moves(graph: Graph, node: Node) -> int:
+    """The bytes that a reshard moves."""
+    have, want = graph.tensor(node.operands[0]), graph.tensor(node.results[0])
+    return exchanged_bytes(have.nbytes, have.placement, want.placement, graph.devices)
 
 
 def merge_equal(graph: Graph) -> bool:

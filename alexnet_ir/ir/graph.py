@@ -6,7 +6,7 @@ node has side effects. Nodes are immutable; passes change the graph by emitting,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -71,7 +71,8 @@ class Graph:
         self.name = name
         self.devices = devices
         self.wholes: dict[str, TensorType] = {}
-        """After `distribute`: the placed types of the inputs, states and outputs whose shards are `NAME@device`."""
+        """After `distribute`: the placed types of the values whose shards are `NAME@device`; those of inputs and states
+        under `%NAME`, those of outputs under `NAME`."""
         self.inputs: dict[str, Value] = {}
         self.outputs: dict[str, Value] = {}
         self.states: dict[str, State] = {}
@@ -173,14 +174,15 @@ class Graph:
     def value_name(self, value: Value) -> str:
         """`conv1` for a node's first result, `pool1.argmax` for a further one."""
         node = self.node(value)
-        return node.name if value.index == 0 else f"{node.name}.{node.op.results[value.index]}"
+        return node.name if value.index == 0 else f"{node.name}.{node.op.result_names[value.index]}"
 
     def named(self, name: str) -> Value:
         """The first result of the node with this name; KeyError if there is none."""
         return Value(self._names[name])
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._names
+    def __contains__(self, name: str | int) -> bool:
+        """Whether there is a node of this name, or with this id."""
+        return name in self._names if isinstance(name, str) else name in self._nodes
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -206,13 +208,14 @@ class Graph:
     def replace(self, old: Value, new: Value) -> None:
         """Let every reader of `old`, outputs and updates included, read `new`."""
         for user in self.users(old):
-            self._set_operands(user, tuple(new if v == old else v for v in user.operands))
+            self.set_operands(user, tuple(new if v == old else v for v in user.operands))
         self.outputs = {name: new if v == old else v for name, v in self.outputs.items()}
         for state in list(self.states.values()):
             if state.update == old:
                 self.set_update(state.name, new)
 
-    def _set_operands(self, node: Node, operands: tuple[Value, ...]) -> None:
+    def set_operands(self, node: Node, operands: tuple[Value, ...]) -> None:
+        """Let a node read other values, of the types of those it reads now."""
         for position, operand in enumerate(node.operands):
             self._nx.remove_edge(operand.node, node.id, key=position)
         self._nodes[node.id] = replace(node, operands=operands)
@@ -229,6 +232,39 @@ class Graph:
         self.states = {name: s for name, s in self.states.items() if s.read.node != node.id}
         self._nx.remove_node(node.id)
         del self._nodes[node.id], self._names[node.name]
+
+    def clear(self, devices: int) -> None:
+        """Take everything out, to build another graph in its place, for so many devices."""
+        empty = Graph(self.name, devices)
+        empty._next_id = self._next_id
+        self.__dict__.update(empty.__dict__)
+
+    def rename(self, node: Node, name: str) -> None:
+        """Give a node, no input or state, another name, which must be free."""
+        self._names[self._claim(name)] = node.id
+        del self._names[node.name]
+        self._nodes[node.id] = replace(node, name=name)
+
+    def renumber(self, age: Mapping[int, int]) -> None:
+        """Give all nodes new ids: topological, and of the nodes that are ready the one of the lowest `age` first. So
+        the order stands however ties are broken by ids."""
+        order = list(nx.lexicographical_topological_sort(self._nx, key=age.__getitem__))
+        ids = {old: new for new, old in enumerate(order, self._next_id)}
+
+        def moved(value: Value) -> Value:
+            return Value(ids[value.node], value.index)
+
+        nodes = [replace(n, id=ids[n.id], operands=tuple(map(moved, n.operands))) for n in map(self.node, order)]
+        self._next_id += len(order)
+        self._nx = nx.relabel_nodes(self._nx, ids)
+        self._nodes = {node.id: node for node in nodes}
+        self._names = {node.name: node.id for node in nodes}
+        self.inputs = {name: moved(value) for name, value in self.inputs.items()}
+        self.outputs = {name: moved(value) for name, value in self.outputs.items()}
+        self.states = {
+            name: replace(s, read=moved(s.read), update=None if s.update is None else moved(s.update))
+            for name, s in self.states.items()
+        }
 
     def copy(self) -> Graph:
         """A graph that changes on its own; nodes and values keep their ids."""

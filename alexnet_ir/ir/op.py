@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_ir.ir.attributes import Attributes
-from alexnet_ir.ir.types import REPLICATED, ErrorType, On, Placement, ResultType, Split, TensorType
+from alexnet_ir.ir.types import REPLICATED, ErrorType, On, Placement, ResultType, TensorType
 
 if TYPE_CHECKING:
     from alexnet_ir.ir.graph import Builder, Node, Value
@@ -57,11 +57,16 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """One way to share an op out over devices: where it wants its operands and leaves its results, and the bytes it
-    exchanges in between (a halo, the sums of a normalisation)."""
+    exchanges in between (a halo, the sums of a normalisation), over all devices."""
 
     operands: tuple[Placement, ...]
     results: tuple[Placement, ...]
     exchanged: int = 0
+
+    def fits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> bool:
+        """Whether values of these types can be so placed."""
+        placed = zip((*operands, *results), (*self.operands, *self.results), strict=True)
+        return all(type_.can_be(placement, devices) for type_, placement in placed)
 
     def accepts(self, placements: Sequence[Placement]) -> bool:
         """Whether operands so placed are what it wants; a replicated one is on every device."""
@@ -69,23 +74,6 @@ class Strategy:
             have == want or (isinstance(want, On) and have == REPLICATED)
             for have, want in zip(placements, self.operands, strict=True)
         )
-
-
-def along(
-    axis: int,
-    operands: Sequence[TensorType],
-    results: Sequence[TensorType],
-    devices: int,
-    *,
-    whole: Sequence[int] = (),
-    exchanged: int = 0,
-) -> Iterator[Strategy]:
-    """All operands and results split along an axis, but for the `whole` operands, which are replicated; nothing, where
-    one of them has no such axis or it cannot be shared out evenly."""
-    cut = [t for i, t in enumerate(operands) if i not in whole] + list(results)
-    if all(len(t.shape) > axis and t.shape[axis] % devices == 0 for t in cut):
-        placements = tuple(REPLICATED if i in whole else Split(axis) for i in range(len(operands)))
-        yield Strategy(placements, (Split(axis),) * len(results), exchanged)
 
 
 @dataclass(frozen=True)
@@ -132,7 +120,8 @@ class Op(Attributes):
         """All ways to run the op on so many devices, from logical types."""
         yield Strategy((REPLICATED,) * len(operands), (REPLICATED,) * len(results))
         if devices > 1:
-            yield from self.splits(operands, results, devices)
+            found = self.splits(operands, results, devices)
+            yield from (strategy for strategy in found if strategy.fits(operands, results, devices))
             for device in range(devices):
                 yield Strategy((On(device),) * len(operands), (On(device),) * len(results))
 
@@ -146,7 +135,7 @@ class Op(Attributes):
         self._check_arity(len(operands))
         types = [t for t in operands if isinstance(t, TensorType)]
         if len(types) < len(operands):
-            return tuple(ErrorType() for _ in self.results)
+            return tuple(ErrorType() for _ in self.result_names)
         found = self.type_rule(*types)
         results = found if isinstance(found, tuple) else (found,)
         return self.placed(types, results, devices)
@@ -178,6 +167,11 @@ class Op(Attributes):
         return tuple(np.asarray(a) for a in found) if isinstance(found, tuple) else (np.asarray(found),)
 
     @property
+    def result_names(self) -> tuple[str, ...]:
+        """The names of this very op's results: those of its class, but for an op that has as many as it needs."""
+        return self.results
+
+    @property
     def variadic(self) -> bool:
         """Whether the last operand may be repeated."""
         return bool(self.operands) and self.operands[-1].endswith("...")
@@ -191,6 +185,15 @@ class Op(Attributes):
         if count < least or (count > least and not self.variadic):
             more = " or more" if self.variadic else ""
             raise TypeRuleError("S001", f"`{self.name}` takes {least}{more} operands, found {count}")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One op of a fused one. Its operands are numbers: first the fused op's operands, then the parts' results in
+    order."""
+
+    op: Op
+    operands: tuple[int, ...]
 
 
 @dataclass(frozen=True)

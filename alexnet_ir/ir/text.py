@@ -8,20 +8,21 @@
       update %conv1.weight = %conv1.weight.next
     }
 
-An op's text comes from its dataclass fields: an attribute at its default is left out.
+An op's text comes from its dataclass fields: an attribute at its default is left out. The parts of a fused op are
+written as nodes are, with numbers for operands: `parts = [conv(0, 1) {stride = 4}; bias_add(3, 2); relu(4)]`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from alexnet_ir.diagnostics import Source, Span
 from alexnet_ir.ir.attributes import Attributes, defaults_of, kinds_of
 from alexnet_ir.ir.graph import ROLES, Graph, Node, Role, State, Value
 from alexnet_ir.ir.initial import INITIALS, Initial
-from alexnet_ir.ir.op import Input, Op, TypeRuleError
+from alexnet_ir.ir.op import Input, Op, Part, TypeRuleError
 from alexnet_ir.ir.types import DTYPES, REPLICATED, DType, TensorType, placement_of
 
 # --- printing -----------------------------------------------------------------------------------------------------
@@ -70,11 +71,15 @@ def _state_text(graph: Graph, state: State) -> str:
 def node_text(graph: Graph, node: Node) -> str:
     """One node: `%conv1 = conv(%image, %conv1.weight) {stride = 4} : f32[...] loc(...)`."""
     results = ", ".join(f"%{graph.value_name(v)}" for v in node.results)
-    operands = ", ".join(f"%{graph.value_name(v)}" for v in node.operands)
-    attributes = attributes_text(node.op)
-    braces = f" {{{attributes}}}" if attributes else ""
+    operands = (f"%{graph.value_name(v)}" for v in node.operands)
     types = ", ".join(map(str, node.types))
-    return f"{results} = {node.op.name}({operands}){braces} : {types}{_loc(node)}"
+    return f"{results} = {_call_text(node.op, operands)} : {types}{_loc(node)}"
+
+
+def _call_text(op: Op, operands: Iterable[object]) -> str:
+    attributes = attributes_text(op)
+    braces = f" {{{attributes}}}" if attributes else ""
+    return f"{op.name}({', '.join(map(str, operands))}){braces}"
 
 
 def _loc(node: Node) -> str:
@@ -100,7 +105,9 @@ def compact(value: Any) -> Any:
 
 
 def value_text(value: Any) -> str:
-    """An attribute's value as it is written: 2, 0.5, true, "down", (0, 3), none."""
+    """An attribute's value as it is written: 2, 0.5, true, "down", (0, 3), none, [relu(0); tanh(1)]."""
+    if isinstance(value, tuple) and value and isinstance(value[0], Part):
+        return f"[{'; '.join(_call_text(part.op, part.operands) for part in value)}]"
     if isinstance(value, tuple):
         inner = ", ".join(map(value_text, value))
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -114,14 +121,20 @@ def value_text(value: Any) -> str:
 # --- parsing ------------------------------------------------------------------------------------------------------
 
 _LOC = re.compile(r" loc\((.*):(\d+):(\d+)\)$")
-_VALUE = re.compile(r'\s*(?:(?P<string>"[^"]*")|(?P<word>true|false|none)|(?P<number>-?[\d.][\w.+-]*)|(?P<open>\())')
+_NAME = re.compile(r"(?:, )?(\w+) = ")
+_VALUE = re.compile(
+    r'\s*(?:(?P<string>"[^"]*")|(?P<word>true|false|none)|(?P<number>-?[\d.][\w.+-]*)|(?P<tuple>\()|(?P<parts>\[))'
+)
+_CALL = re.compile(r"(?:; )?(?P<op>\w+)\((?P<operands>[\d, ]*)\)(?P<brace> \{)?")
+
+Ops = Mapping[str, type[Op]]
 
 
 class TextError(ValueError):
     """The text is not that of a graph."""
 
 
-def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
+def parse_graph(text: str, ops: Ops) -> Graph:
     """The graph that a text describes; TextError, with the line, where it does not. `ops` maps names to classes."""
     lines = text.splitlines()
     header = re.fullmatch(r"graph (\S+)(?: on ([1-9]\d*) devices)? \{", lines[0]) if lines else None
@@ -137,7 +150,7 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
 
 
 class _Reader:
-    def __init__(self, graph: Graph, ops: Mapping[str, type[Op]]) -> None:
+    def __init__(self, graph: Graph, ops: Ops) -> None:
         self.graph, self.ops = graph, ops
         self.values: dict[str, Value] = {}
         self.sources: dict[str, Source] = {}
@@ -182,8 +195,8 @@ class _Reader:
         made = re.fullmatch(r"(\w+)\((.*?)\)(?: \{(.*)\})?", rest)
         if made is None:
             raise ValueError("expected initial(...) {...}")
-        initial: Initial = INITIALS[made[1]](**_attributes(made[2]))
-        extras = _attributes(made[3] or "")
+        initial: Initial = INITIALS[made[1]](**_attributes(made[2], {}))
+        extras = _attributes(made[3] or "", {})
         role = cast(Role, extras.pop("role", ROLES[0]))
         if role not in ROLES or not all(isinstance(factor, int | float) for factor in extras.values()):
             raise ValueError("expected {role = ..., lr_mult = ..., decay_mult = ...}")
@@ -194,7 +207,7 @@ class _Reader:
         if made is None:
             raise ValueError("expected %result = op(%operand, ...) {...} : type")
         results, op_name, operands, attributes, types = made.groups()
-        op = self.ops[op_name](**_attributes(attributes or ""))
+        op = self.ops[op_name](**_attributes(attributes or "", self.ops))
         read = [self.values[name] for name in operands.split(", ") if name]
         first, *_ = names = results.split(", ")
         emitted = self.graph.emit_all(op, *read, name=_bare(first), span=span)
@@ -226,18 +239,25 @@ def _tensor(text: str) -> TensorType:
     return TensorType(cast(DType, found[1]), shape, placement)
 
 
-def _attributes(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    position = 0
-    while position < len(text):
-        name = re.compile(r"(?:, )?(\w+) = ").match(text, position)
-        if name is None:
-            raise ValueError(f"expected name = value at {text[position:]!r}")
-        found[name[1]], position = _value(text, name.end())
+def _attributes(text: str, ops: Ops) -> dict[str, Any]:
+    found, position = _named_values(text, 0, ops)
+    if position < len(text):
+        raise ValueError(f"expected name = value at {text[position:]!r}")
     return found
 
 
-def _value(text: str, position: int) -> tuple[Any, int]:
+def _named_values(text: str, position: int, ops: Ops) -> tuple[dict[str, Any], int]:
+    """The attributes from a position on, up to a closing brace."""
+    found: dict[str, Any] = {}
+    while position < len(text) and text[position] != "}":
+        name = _NAME.match(text, position)
+        if name is None:
+            raise ValueError(f"expected name = value at {text[position:]!r}")
+        found[name[1]], position = _value(text, name.end(), ops)
+    return found, position
+
+
+def _value(text: str, position: int, ops: Ops) -> tuple[Any, int]:
     found = _VALUE.match(text, position)
     if found is None:
         raise ValueError(f"expected a value at {text[position:]!r}")
@@ -248,10 +268,28 @@ def _value(text: str, position: int) -> tuple[Any, int]:
     if found["number"]:
         number = found["number"]
         return (int(number) if re.fullmatch(r"-?\d+", number) else float(number)), found.end()
+    return _tuple(text, found.end(), ops) if found["tuple"] else _parts(text, found.end(), ops)
+
+
+def _tuple(text: str, position: int, ops: Ops) -> tuple[Any, int]:
     items: list[Any] = []
-    position = found.end()
     while not text.startswith(")", position):
-        item, position = _value(text, position)
+        item, position = _value(text, position, ops)
         items.append(item)
         position += len(", ") if text.startswith(", ", position) else len(",") * text.startswith(",", position)
     return tuple(items), position + 1
+
+
+def _parts(text: str, position: int, ops: Ops) -> tuple[Any, int]:
+    parts: list[Part] = []
+    while not text.startswith("]", position):
+        called = _CALL.match(text, position)
+        if called is None:
+            raise ValueError(f"expected op(numbers) at {text[position:]!r}")
+        attributes, position = {}, called.end()
+        if called["brace"]:
+            attributes, position = _named_values(text, position, ops)
+            position += 1
+        numbers = tuple(int(number) for number in called["operands"].split(", ") if number)
+        parts.append(Part(ops[called["op"]](**attributes), numbers))
+    return tuple(parts), position + 1

@@ -53,6 +53,10 @@ class On:
 Placement: TypeAlias = Replicated | Split | Partial | On
 REPLICATED = Replicated()
 PARTIAL = Partial()
+BATCH = Split(0)
+"""A share of the images on each device."""
+CHANNELS = Split(1)
+"""A share of the channels or units on each device."""
 
 
 def dual(placement: Placement) -> Placement:
@@ -99,6 +103,12 @@ class TensorType:
     def at(self, placement: Placement) -> TensorType:
         """The same value, placed otherwise."""
         return replace(self, placement=placement)
+
+    def can_be(self, placement: Placement, devices: int) -> bool:
+        """Whether it can be so placed: along an axis that it has, in even shares; on a device that there is."""
+        if isinstance(placement, Split):
+            return placement.axis < len(self.shape) and self.shape[placement.axis] % devices == 0
+        return not isinstance(placement, On) or placement.device < devices
 
     def local(self, devices: int) -> tuple[int, ...]:
         """The shape of one device's share."""

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from alexnet_ir.ir.attributes import COUNT, PADS, PAIR, Pads, Pair, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op, TypeRuleError
-from alexnet_ir.ir.types import TensorType, f32
+from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError
+from alexnet_ir.ir.types import CHANNELS, TensorType, f32
+from alexnet_ir.ops.dense import product, product_grad_input, product_grad_weight
 from alexnet_ir.ops.rules import want_groups, want_map, want_rank, want_shape
 from alexnet_ir.ops.window import ROUND, Windows, windows
 
@@ -40,6 +41,12 @@ class ConvAttributes(Op):
         """The inverse of `grouped`."""
         shape = array.shape
         return array.reshape(*shape[:axis], shape[axis] * shape[axis + 1], *shape[axis + 2 :])
+
+    def shard(self, operands: Sequence[TensorType], device: int, devices: int) -> Op:
+        """By groups, a device has its share of them."""
+        if self.groups > 1 and operands[0].placement == CHANNELS:
+            return replace(self, groups=self.groups // devices)
+        return self
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,9 @@ class Conv(ConvAttributes):
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return results[0].size * (operands[1].size // operands[1].shape[0])
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product(self.groups, devices)
+
 
 @dataclass(frozen=True)
 class ConvGradInput(ConvAttributes):
@@ -112,6 +122,9 @@ class ConvGradInput(ConvAttributes):
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return operands[0].size * (operands[1].size // operands[1].shape[0])
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product_grad_input(self.groups, devices)
+
 
 @dataclass(frozen=True)
 class WeightGrad(ConvAttributes):
@@ -129,6 +142,9 @@ class WeightGrad(ConvAttributes):
         want_groups(self.name, "kernels", kernels, self.groups)
         output = self.windows(input, self.size).output
         want_shape(self.name, "a gradient", grad_output, (input.shape[0], kernels, *output))
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product_grad_weight(self.groups, devices)
 
 
 @dataclass(frozen=True)

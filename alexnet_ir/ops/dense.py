@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +10,42 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import FLAG, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op, TypeRuleError
-from alexnet_ir.ir.types import TensorType, f32
+from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError
+from alexnet_ir.ir.types import BATCH, CHANNELS, PARTIAL, REPLICATED, TensorType, f32
 from alexnet_ir.ops.rules import want_rank, want_shape, want_vector
+
+
+def product(groups: int, devices: int) -> Iterator[Strategy]:
+    """Ways to share out a product of an input and a weight [outputs, inputs / groups, ...]: by images; by outputs, each
+    device reading all of the input, or its own groups of it; by inputs, which makes a sum to be added up."""
+    yield Strategy((BATCH, REPLICATED), (BATCH,))
+    if groups == 1:
+        yield Strategy((REPLICATED, BATCH), (CHANNELS,))
+        yield Strategy((CHANNELS, CHANNELS), (PARTIAL,))
+    elif groups % devices == 0:
+        yield Strategy((CHANNELS, BATCH), (CHANNELS,))
+
+
+def product_grad_input(groups: int, devices: int) -> Iterator[Strategy]:
+    """The same for grad_output and weight: all placements of `product`, the other way round and dual."""
+    yield Strategy((BATCH, REPLICATED), (BATCH,))
+    yield Strategy((PARTIAL, REPLICATED), (PARTIAL,))
+    if groups == 1:
+        yield Strategy((CHANNELS, BATCH), (PARTIAL,))
+        yield Strategy((REPLICATED, CHANNELS), (CHANNELS,))
+    elif groups % devices == 0:
+        yield Strategy((CHANNELS, BATCH), (CHANNELS,))
+
+
+def product_grad_weight(groups: int, devices: int) -> Iterator[Strategy]:
+    """The same for grad_output and input."""
+    yield Strategy((BATCH, BATCH), (PARTIAL,))
+    yield Strategy((PARTIAL, REPLICATED), (PARTIAL,))
+    if groups == 1:
+        yield Strategy((CHANNELS, REPLICATED), (BATCH,))
+        yield Strategy((REPLICATED, CHANNELS), (CHANNELS,))
+    elif groups % devices == 0:
+        yield Strategy((CHANNELS, CHANNELS), (BATCH,))
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,9 @@ class Fc(Op):
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return operands[0].shape[0] * operands[1].size
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product(1, devices)
+
 
 @dataclass(frozen=True)
 class FcGradInput(Op):
@@ -60,6 +96,9 @@ class FcGradInput(Op):
 
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return operands[0].shape[0] * operands[1].size
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product_grad_input(1, devices)
 
 
 @dataclass(frozen=True)
@@ -81,6 +120,9 @@ class FcGradWeight(Op):
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return operands[0].shape[0] * results[0].size
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product_grad_weight(1, devices)
+
 
 @dataclass(frozen=True)
 class BiasAdd(Op):
@@ -101,6 +143,11 @@ class BiasAdd(Op):
         per_channel = len(build.type(node.operands[1]).shape) == 1
         return grads[0], build.emit(BiasGrad(per_channel), grads[0], name="grad_bias")
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield Strategy((BATCH, REPLICATED), (BATCH,))
+        yield Strategy((CHANNELS, BATCH), (CHANNELS,))
+        yield Strategy((PARTIAL, PARTIAL), (PARTIAL,))
+
 
 @dataclass(frozen=True)
 class BiasGrad(Op):
@@ -117,3 +164,8 @@ class BiasGrad(Op):
     def reference(self, grad_output: Array) -> Array:
         axes = (0, *range(2, grad_output.ndim)) if self.per_channel else (0,)
         return np.asarray(grad_output.sum(axis=axes))
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield Strategy((BATCH,), (PARTIAL,))
+        yield Strategy((CHANNELS,), (BATCH,))
+        yield Strategy((PARTIAL,), (PARTIAL,))

@@ -3,6 +3,7 @@ that an activation's input need not be kept."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,16 +11,21 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import NON_NEGATIVE, REAL, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op, TypeRuleError
-from alexnet_ir.ir.types import TensorType, f32, sample_text
+from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError
+from alexnet_ir.ir.types import BATCH, CHANNELS, PARTIAL, REPLICATED, TensorType, f32, sample_text
 
 
 @dataclass(frozen=True)
 class Elementwise(Op):
-    """One operand, a result of its shape."""
+    """One operand, a result of its shape. A linear one can be of each part of a sum."""
+
+    linear: ClassVar[bool] = False
 
     def type_rule(self, input: TensorType) -> TensorType:
         return f32(*input.shape)
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS, *[PARTIAL] * self.linear))
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,17 @@ class ElementwiseGrad(Op):
             raise TypeRuleError("S004", f"`{self.name}`: {grad_output} and {other} differ in shape")
         return f32(*other.shape)
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p, p), (p,)) for p in (BATCH, CHANNELS))
+        yield Strategy((PARTIAL, REPLICATED), (PARTIAL,))
+
 
 @dataclass(frozen=True)
 class Identity(Elementwise):
     """The input itself."""
 
     name: ClassVar[str] = "identity"
+    linear: ClassVar[bool] = True
     flops_per_element: ClassVar[int] = 0
 
     def reference(self, input: Array) -> Array:
@@ -175,6 +186,7 @@ class Scale(Elementwise):
     """x times a fixed factor: dropout at test time, the weight of a loss."""
 
     name: ClassVar[str] = "scale"
+    linear: ClassVar[bool] = True
     factor: float = attribute(REAL)
 
     def reference(self, input: Array) -> Array:
@@ -203,6 +215,9 @@ class Add(Op):
 
     def reference(self, left: Array, right: Array) -> Array:
         return left + right
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p, p), (p,)) for p in (BATCH, CHANNELS, PARTIAL))
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         return grads[0], grads[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import PAIR, Pair, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, TypeRuleError
+from alexnet_ir.ir.op import Array, Strategy, TypeRuleError
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.conv import ConvAttributes, WeightGrad
+from alexnet_ir.ops.dense import product, product_grad_input
 from alexnet_ir.ops.rules import want_groups, want_map, want_rank, want_shape
 
 
@@ -55,6 +56,9 @@ class Local(ConvAttributes):
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return operands[0].shape[0] * operands[1].size
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product(self.groups, devices)
+
 
 @dataclass(frozen=True)
 class LocalGradInput(ConvAttributes):
@@ -85,6 +89,9 @@ class LocalGradInput(ConvAttributes):
 
     def macs(self, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
         return operands[0].shape[0] * operands[1].size
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from product_grad_input(self.groups, devices)
 
 
 @dataclass(frozen=True)

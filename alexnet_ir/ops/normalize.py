@@ -7,15 +7,16 @@ The gradients recompute s: only the input is kept.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from alexnet_ir.ir.attributes import COUNT, NON_NEGATIVE, POSITIVE, Kind, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op
-from alexnet_ir.ir.types import TensorType, f32
+from alexnet_ir.ir.op import Array, Op, Strategy
+from alexnet_ir.ir.types import BATCH, CHANNELS, PARTIAL, REPLICATED, TensorType, f32
 from alexnet_ir.ops.rules import want_groups, want_map, want_shape
 
 
@@ -83,6 +84,31 @@ class LrnAttributes(_Normalization, Op):
         n, c, h, w = values.shape
         return band_sums(values.reshape(n, self.groups, c // self.groups, h, w), 2, self.n).reshape(values.shape)
 
+    @property
+    def reach(self) -> int:
+        """Neighbours on each side that a map's window reads."""
+        return self.n // 2
+
+    def halo(self, placed: Sequence[TensorType], devices: int) -> int:
+        """How far a device's maps reach into its neighbours'; 0 where groups, or windows of one map, keep them
+        apart."""
+        return 0 if placed[-1].placement != CHANNELS or self.groups % devices == 0 else self.reach
+
+    def by_channels(self, input: TensorType, devices: int, maps: int, reads: int) -> Iterator[Strategy]:
+        """A share of the maps on each device, where whole groups or all windows' neighbours lie on it or beside it;
+        `maps` in all cross each border in each direction, from as far as `reads`."""
+        operands = (CHANNELS,) * len(self.operands)
+        if self.groups % devices == 0:
+            yield Strategy(operands, (CHANNELS,))
+        elif self.groups == 1 and input.shape[1] // devices >= reads:
+            yield Strategy(operands, (CHANNELS,), 2 * (devices - 1) * maps * input.nbytes // input.shape[1])
+
+    def shard(self, operands: Sequence[TensorType], device: int, devices: int) -> Op:
+        """By channels, a device has its share of the groups."""
+        if operands[-1].placement == CHANNELS and self.groups % devices == 0:
+            return replace(self, groups=self.groups // devices)
+        return self
+
 
 @dataclass(frozen=True)
 class Lrn(LrnAttributes):
@@ -97,6 +123,10 @@ class Lrn(LrnAttributes):
         op = LrnGrad(self.n, self.k, self.alpha, self.beta, self.groups)
         return (build.emit(op, grads[0], node.operands[0], name="grad_input"),)
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield Strategy((BATCH,), (BATCH,))
+        yield from self.by_channels(operands[0], devices, self.reach, self.reach)
+
 
 @dataclass(frozen=True)
 class LrnGrad(LrnAttributes):
@@ -107,6 +137,11 @@ class LrnGrad(LrnAttributes):
 
     def reference(self, grad_output: Array, input: Array) -> Array:
         return self.normalize_grad(grad_output, input)
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield Strategy((BATCH, BATCH), (BATCH,))
+        yield Strategy((PARTIAL, REPLICATED), (PARTIAL,))
+        yield from self.by_channels(operands[1], devices, 3 * self.reach, 2 * self.reach)
 
 
 @dataclass(frozen=True)
@@ -142,6 +177,9 @@ class LocalNorm(LocalNormAttributes):
         op = LocalNormGrad(self.size, self.k, self.alpha, self.beta)
         return (build.emit(op, grads[0], node.operands[0], name="grad_input"),)
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS))
+
 
 @dataclass(frozen=True)
 class LocalNormGrad(LocalNormAttributes):
@@ -152,3 +190,7 @@ class LocalNormGrad(LocalNormAttributes):
 
     def reference(self, grad_output: Array, input: Array) -> Array:
         return self.normalize_grad(grad_output, input)
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p, p), (p,)) for p in (BATCH, CHANNELS))
+        yield Strategy((PARTIAL, REPLICATED), (PARTIAL,))

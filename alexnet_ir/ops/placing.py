@@ -45,11 +45,9 @@ EXCHANGES: dict[tuple[type, type], str] = {
 """What a reshard that moves bytes is called."""
 
 
-def fits(type_: TensorType, placement: Placement, devices: int) -> bool:
-    """Whether a value can be so placed: along an axis that it has, in even shares, on a device that there is."""
-    if isinstance(placement, Split):
-        return placement.axis < len(type_.shape) and type_.shape[placement.axis] % devices == 0
-    return not isinstance(placement, On) or placement.device < devices
+def exchange(have: Placement, want: Placement) -> str:
+    """What taking a value from one placement to another is called."""
+    return EXCHANGES.get((type(have), type(want)), "reshard")
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Reshard(Op):
         self, operands: tuple[TensorType, ...], results: tuple[TensorType, ...], devices: int
     ) -> tuple[TensorType, ...]:
         (input,) = operands
-        if not fits(input, self.target, devices):
+        if not input.can_be(self.target, devices):
             raise TypeRuleError("S030", f"`reshard` cannot make {input} {self.to} on {devices} devices")
         return (input.at(self.target),)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import FLAG, PADS, PAIR, Pads, Pair, attribute, optional
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op, TypeRuleError
-from alexnet_ir.ir.types import WHOLE_DTYPES, DType, TensorType, f32
+from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError
+from alexnet_ir.ir.types import BATCH, CHANNELS, PARTIAL, REPLICATED, WHOLE_DTYPES, DType, TensorType, f32
 from alexnet_ir.ops.rules import want_map, want_rank, want_shape
 from alexnet_ir.ops.window import ROUND, Windows, windows
 
@@ -47,6 +48,9 @@ class Pool(Op):
             )
         return f32(*input.shape[:2], *self.windows(input).output)
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,) * len(operands), (p,) * len(results)) for p in (BATCH, CHANNELS))
+
 
 @dataclass(frozen=True)
 class PoolGrad(Pool):
@@ -68,6 +72,10 @@ class PoolGrad(Pool):
         """The windows, and zeros of the padded maps to scatter into."""
         over = self.windows(self.input_size)
         return over, over.padded(np.zeros((*like.shape[:2], *self.input_size), like.dtype))
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from super().splits(operands, results, devices)
+        yield Strategy((PARTIAL, *[REPLICATED] * (len(operands) - 1)), (PARTIAL,))
 
 
 @dataclass(frozen=True)
@@ -220,6 +228,9 @@ class GlobalAvgPool(Op):
         rows, columns = build.type(node.operands[0]).shape[2:]
         return (build.emit(GlobalAvgPoolGrad((rows, columns)), grads[0], name="grad_input"),)
 
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS, PARTIAL))
+
 
 @dataclass(frozen=True)
 class GlobalAvgPoolGrad(Op):
@@ -236,3 +247,6 @@ class GlobalAvgPoolGrad(Op):
     def reference(self, grad_output: Array) -> Array:
         share = grad_output[:, :, None, None] / math.prod(self.input_size)
         return np.broadcast_to(share, (*grad_output.shape, *self.input_size)).astype(grad_output.dtype)
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS, PARTIAL))

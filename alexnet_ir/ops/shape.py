@@ -11,8 +11,8 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import REAL, SHAPE, TEXT, WHOLE, Kind, attribute
 from alexnet_ir.ir.graph import Builder, Node, Value
-from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError, along
-from alexnet_ir.ir.types import PARTIAL, On, TensorType, f32, placement_of, sample_text
+from alexnet_ir.ir.op import Array, Op, Strategy, TypeRuleError
+from alexnet_ir.ir.types import BATCH, CHANNELS, PARTIAL, On, TensorType, f32, placement_of, sample_text
 from alexnet_ir.ops.rules import want_rank
 
 PLACEMENT = Kind("replicated, partial, split(axis) or on(device)", lambda text: str(placement_of(text)))
@@ -31,6 +31,9 @@ class Flatten(Op):
 
     def reference(self, input: Array) -> Array:
         return input.reshape(len(input), -1)
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS, PARTIAL))
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
         shape = build.type(node.operands[0]).shape[1:]
@@ -53,6 +56,14 @@ class Unflatten(Op):
 
     def reference(self, input: Array) -> Array:
         return input.reshape(len(input), *self.shape)
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS, PARTIAL))
+
+    def shard(self, operands: Sequence[TensorType], device: int, devices: int) -> Op:
+        if operands[0].placement != CHANNELS:
+            return self
+        return Unflatten((self.shape[0] // devices, *self.shape[1:]))
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,9 @@ class Concat(Op):
         return tuple(out)
 
     def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        yield Strategy((PARTIAL,) * len(operands), (PARTIAL,))
         if self.axis != 0:
-            yield from along(0, operands, results, devices)
+            yield Strategy((BATCH,) * len(operands), (BATCH,))
 
 
 @dataclass(frozen=True)
@@ -118,7 +130,7 @@ class Slice(Op):
     def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
         yield Strategy((PARTIAL,), (PARTIAL,))
         if self.axis != 0:
-            yield from along(0, operands, results, devices)
+            yield Strategy((BATCH,), (BATCH,))
 
 
 @dataclass(frozen=True)
@@ -138,6 +150,12 @@ class Fill(Op):
 
     def reference(self, *arrays: Array) -> Array:
         return np.full(self.shape, self.value)
+
+    def local(self, device: int, devices: int) -> Fill:
+        """What one device has of it."""
+        whole = self.type_rule()
+        zero = whole.placement == PARTIAL and device > 0
+        return Fill(0.0 if zero else self.value, whole.local(devices), str(On(device)))
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from alexnet_ir.ir.op import Array, Op
-from alexnet_ir.ir.types import TensorType, f32
+from alexnet_ir.ir.op import Array, Op, Strategy
+from alexnet_ir.ir.types import BATCH, CHANNELS, REPLICATED, TensorType, f32
 from alexnet_ir.ops.rules import want_shape
 
 
@@ -37,6 +38,11 @@ class UpdateOp(Op):
     def rates(cls) -> tuple[str, ...]:
         """The scalars of the recipe that it reads."""
         return tuple(n for n in cls.operands if n not in (*cls.tensors(), "lr_mult", "decay_mult"))
+
+    def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
+        for placement in (BATCH, CHANNELS):
+            places = [placement if name in self.tensors() else REPLICATED for name in self.operands]
+            yield Strategy(tuple(places), (placement,) * len(results))
 
 
 @dataclass(frozen=True)
