@@ -10,7 +10,7 @@ from pathlib import Path
 from alexnet_ir.cli.dense import dense_text, size_of
 from alexnet_ir.cli.model import choice_of, model_path
 from alexnet_ir.cli.table import bytes_text, count_text, table
-from alexnet_ir.dense import dense_figures
+from alexnet_ir.dense import DenseFigures, dense_figures
 from alexnet_ir.diagnostics import error, listed, nearest
 from alexnet_ir.drawing.diagram import diagram
 from alexnet_ir.drawing.svg import svg
@@ -40,17 +40,25 @@ def run(args: argparse.Namespace) -> int:
     compiled = compile_graphs(model)
     dense = dense_figures(model, size_of(args.dense)) if args.dense else None
     if args.output:
-        write(compiled, Path(args.output))
+        write(compiled, dense, Path(args.output))
     texts = {record.name: text for record, text in compiled.passes if record.name in chosen}
     if args.emit:
         texts[args.emit] = print_graph(model.graph if args.emit == "graph" else compiled.step)
     if texts and not args.output:
         show(texts, args.json)
-    elif args.json:
-        print(json.dumps(compiled.report.to_json() | ({"dense": dense.to_json()} if dense else {}), indent=2))
     else:
-        print(report_text(compiled.report), *([dense_text(dense)] if dense else []), sep="\n\n")
+        print((whole_json if args.json else whole_text)(compiled.report, dense))
     return 0
+
+
+def whole_text(report: Report, dense: DenseFigures | None) -> str:
+    """The report, and the dense evaluation if it was asked for."""
+    return "\n\n".join([report_text(report)] + ([dense_text(dense)] if dense else []))
+
+
+def whole_json(report: Report, dense: DenseFigures | None) -> str:
+    """The same as JSON."""
+    return json.dumps(report.to_json() | ({"dense": dense.to_json()} if dense else {}), indent=2)
 
 
 def show(texts: dict[str, str], as_json: bool) -> None:
@@ -75,15 +83,15 @@ def passes_chosen(name: str | None) -> tuple[str, ...]:
     return (name,)
 
 
-def write(compiled: Compiled, folder: Path) -> None:
+def write(compiled: Compiled, dense: DenseFigures | None, folder: Path) -> None:
     """Everything there is to see, as files."""
     files = {"forward.ir": print_graph(compiled.model.graph)}
     files |= {f"{number:02}-{record.name}.ir": text for number, (record, text) in enumerate(compiled.passes, 1)}
     files |= {
         "step.ir": print_graph(compiled.step),
         "inference.ir": print_graph(compiled.inference),
-        "report.txt": f"{report_text(compiled.report)}\n",
-        "report.json": f"{json.dumps(compiled.report.to_json(), indent=2)}\n",
+        "report.txt": f"{whole_text(compiled.report, dense)}\n",
+        "report.json": f"{whole_json(compiled.report, dense)}\n",
         "net.svg": svg(diagram(compiled.model)),
     }
     try:

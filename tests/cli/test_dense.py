@@ -48,6 +48,12 @@ def test_as_json(run: Run, small: Path) -> None:
     }  # fmt: skip
 
 
+def test_as_files(run: Run, small: Path) -> None:
+    out = run("compile", "--dense", "9x12", "-o", "out").out
+    assert Path("out/report.txt").read_text().endswith(out[out.index("dense evaluation") :])
+    assert json.loads(Path("out/report.json").read_text())["dense"]["map"] == [2, 5]
+
+
 @pytest.mark.parametrize("text", ["384", "384x", "384 x 384", "axb", "-1x8", "8x8x8"])
 def test_what_is_no_size(run: Run, small: Path, text: str) -> None:
     done = run("compile", f"--dense={text}")
