@@ -483,7 +483,8 @@ def initial(graph: Graph, seed: int = 0) -> dict[str, Array]:
 def executable(graph: Graph, states: Mapping[str, Array], dtype: str = "f8") -> NumpyExecutable:
     """The graph on the reference backend, its states among these."""
     backend = ReferenceBackend(np.dtype(dtype))
-    return backend.build(plan_of(graph), backend.storage(states))
+    plan = plan_of(graph)
+    return backend.build(plan, backend.storage(plan, states))
 
 
 def run(

@@ -212,7 +212,7 @@ def test_forward_and_gradients(name: str, backend: str) -> None:
     model, (runs, tolerance) = model_of(name), BACKENDS[backend]
     loss = Loss(weights=recipe_of(model).loss.weights)
     plan = plan_of(run_passes(model.graph, [loss, Backward()]))
-    storage = runs.storage(initial_values(plan, SEED_VALUE) | start(model))
+    storage = runs.storage(plan, initial_values(plan, SEED_VALUE) | start(model))
     images, labels = batches(model)[0]
     feeds = {"image": images, LABEL: labels}
     outputs = runs.build(plan, storage).run(feeds | ({SEED: SEED_VALUE} if SEED in plan.inputs else {}))

@@ -72,7 +72,7 @@ class TrainingStep:
         self.scores: Floats = np.zeros((0, 0), np.float32)
         self.last_loss = 0.0
         plan = plan_of(training_graph(model))
-        self._storage = backend.storage(initial_values(plan, self.seed))
+        self._storage = backend.storage(plan, initial_values(plan, self.seed))
         self._training: Executable = backend.build(plan, self._storage)
         self._rates = {
             name: getattr(recipe.optimizer, f.name)

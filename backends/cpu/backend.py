@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from alexnet_ir.backends.cpu.kernels import KERNELS
-from alexnet_ir.backends.reference.executor import Kernel, ReferenceBackend
+from alexnet_ir.backends.kernel import Kernel
+from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.ir.op import Op
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from alexnet_ir.backends.reference.executor import Kernel
+from alexnet_ir.backends.kernel import Kernel, running
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import WHOLE_DTYPES
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight
@@ -157,15 +157,23 @@ def sgd(op: Sgd, operands: tuple[Array, ...]) -> tuple[Array, ...]:
     return step, moved
 
 
+def _copied(kernel):
+    def run(op, operands, outs, scratch):
+        for out, result in zip(outs, kernel(op, operands), strict=True):
+            np.copyto(out, result)
+
+    return Kernel(running(run))
+
+
 KERNELS: Mapping[type[Op], Kernel] = {
-    Conv: conv,
-    ConvGradInput: conv_grad_input,
-    ConvGradWeight: conv_grad_weight,
-    MaxPool: maxpool,
-    Lrn: normalize,
-    LrnGrad: normalize_grad,
-    LocalNorm: normalize,
-    LocalNormGrad: normalize_grad,
-    Sgd: sgd,
+    Conv: _copied(conv),
+    ConvGradInput: _copied(conv_grad_input),
+    ConvGradWeight: _copied(conv_grad_weight),
+    MaxPool: _copied(maxpool),
+    Lrn: _copied(normalize),
+    LrnGrad: _copied(normalize_grad),
+    LocalNorm: _copied(normalize),
+    LocalNormGrad: _copied(normalize_grad),
+    Sgd: _copied(sgd),
 }
 """What this backend brings; all other ops run by their own meaning."""

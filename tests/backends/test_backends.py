@@ -99,7 +99,7 @@ def test_the_seed_moves_the_masks_too(backend: Backend) -> None:
     values = initial_values(plan, 0)
     feeds = {"image": images(4), "train.label": np.zeros(4, "i4"), "train.step": 0, **strategies.RATES}
     found = [
-        float(backend.build(plan, backend.storage(values)).run({**feeds, "train.seed": seed})["loss"])
+        float(backend.build(plan, backend.storage(plan, values)).run({**feeds, "train.seed": seed})["loss"])
         for seed in (0, 1, 0)
     ]
     assert found[0] == found[2] != found[1]
@@ -114,7 +114,7 @@ def test_masks_are_the_same_everywhere(p: float) -> None:
         graph.outputs[f"y{stream}"] = graph.emit(Dropout(p, stream=stream), x, seed, step, name="y")
     plan = plan_of(graph)
     feeds = {"x": np.ones((3, 5, 7)), "seed": 2**40 + 9, "step": 11}
-    outputs = [b.build(plan, b.storage({})).run(feeds) for b in ALL.values()]
+    outputs = [b.build(plan, b.storage(plan, {})).run(feeds) for b in ALL.values()]
     for name in graph.outputs:
         for output in outputs[1:]:
             np.testing.assert_array_equal(output[name], outputs[0][name])
@@ -156,7 +156,8 @@ def test_prediction_of_any_net_does_not_train_it(grown: strategies.Grown) -> Non
 def test_no_run_writes_on_what_it_is_fed(grown: strategies.Grown) -> None:
     graph = training_graph(read_model(grown.text))
     for backend in (REFERENCE32, CpuBackend()):
-        executable = backend.build(plan_of(graph), backend.storage(strategies.initial(graph)))
+        plan = plan_of(graph)
+        executable = backend.build(plan, backend.storage(plan, strategies.initial(graph)))
         feeds = grown.feeds()
         arrays = {name: value for name, value in feeds.items() if isinstance(value, np.ndarray)}
         before = {name: value.tobytes() for name, value in arrays.items()}
@@ -215,16 +216,18 @@ X = np.arange(6.0).reshape(2, 3)
     ],
 )
 def test_what_does_not_fit_an_input_is_refused(backend: Backend, feeds: dict[str, Any], message: str) -> None:
-    storage = backend.storage({"w": np.ones((2, 3))})
+    plan = plan_of(adder())
+    storage = backend.storage(plan, {"w": np.ones((2, 3))})
     with pytest.raises(ValueError, match=message):
-        backend.build(plan_of(adder()), storage).run(feeds)
+        backend.build(plan, storage).run(feeds)
     np.testing.assert_array_equal(storage.read("w"), np.ones((2, 3)))
 
 
 @EACH
 def test_defaults_are_fed_and_states_replaced(backend: Backend) -> None:
-    storage = backend.storage({"w": np.ones((2, 3)), "another": np.zeros(2)})
-    executable = backend.build(plan_of(adder()), storage)
+    plan = plan_of(adder())
+    storage = backend.storage(plan, {"w": np.ones((2, 3)), "another": np.zeros(2)})
+    executable = backend.build(plan, storage)
     outputs = executable.run({"x": X, "a": X, "more": 1})
     np.testing.assert_array_equal(outputs["y"], 3 * X + 1)
     assert outputs["scale"] == 7
@@ -235,7 +238,7 @@ def test_defaults_are_fed_and_states_replaced(backend: Backend) -> None:
 @EACH
 def test_storage_gives_and_takes_copies(backend: Backend) -> None:
     given = np.ones((2, 3), "f4" if backend is not REFERENCE else "f8")
-    storage = backend.storage({"w": given})
+    storage = backend.storage(plan_of(adder()), {"w": given})
     given[...] = 5
     np.testing.assert_array_equal(storage.read("w"), np.ones((2, 3)))
     storage.read("w")[...] = 6
@@ -256,9 +259,10 @@ def test_no_array_is_shared_with_the_caller(backend: Backend) -> None:
     """Not even where an update or an output hands on what was fed or kept."""
     graph = adder()
     graph.outputs |= {"x": graph.inputs["x"], "w": graph.states["w"].read, "next": graph.named("next")}
-    storage = backend.storage({"w": np.ones((2, 3))})
+    plan = plan_of(graph)
+    storage = backend.storage(plan, {"w": np.ones((2, 3))})
     given = X.astype("f4" if backend is not REFERENCE else "f8")
-    outputs = backend.build(plan_of(graph), storage).run({"x": given, "a": given})
+    outputs = backend.build(plan, storage).run({"x": given, "a": given})
     given[...] = -1
     np.testing.assert_array_equal(outputs["x"], X)
     for output in outputs.values():
@@ -269,8 +273,11 @@ def test_no_array_is_shared_with_the_caller(backend: Backend) -> None:
 
 @EACH
 def test_a_plan_without_its_states_is_not_built(backend: Backend) -> None:
+    stateless = plan_of(Graph("net"))
     with pytest.raises(ValueError, match="the storage lacks w"):
-        backend.build(plan_of(adder()), backend.storage({}))
+        backend.build(plan_of(adder()), backend.storage(stateless, {}))
+    with pytest.raises(ValueError, match="no values for w"):
+        backend.storage(plan_of(adder()), {})
 
 
 @EACH
@@ -278,7 +285,7 @@ def test_training_and_evaluation_share_their_states(backend: Backend) -> None:
     model = read_model(TEXT)
     training, evaluation = plan_of(training_graph(model)), plan_of(inference_graph(model))
     assert evaluation.states.keys() <= training.states.keys()
-    storage = backend.storage(initial_values(training, 0))
+    storage = backend.storage(training, initial_values(training, 0))
     train, evaluate = backend.build(training, storage), backend.build(evaluation, storage)
     before = evaluate.run({"image": images(4)})["score"]
     feeds = {"image": images(4), "train.label": np.zeros(4, "i4"), **strategies.RATES}
