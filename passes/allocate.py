@@ -1,12 +1,14 @@
-"""Offsets for buffers of which each is taken for a while, so that few bytes serve them all (dynamic storage
-allocation, which is NP-hard).
+"""Offsets for buffers that are each taken for a while, so that few bytes serve them all (dynamic storage allocation,
+which is NP-hard).
 
 Greedy by size with best fit (Pisarchyk and Lee 2020): in some order, each buffer goes into the smallest gap that it
-fits among those placed already that are taken at the same time. A few orders are tried, and the best kept.
+fits among those placed already that are taken at the same time. The best of a few orders is then improved by moving
+buffers to the front, as long as that helps and time allows.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,13 +16,12 @@ from numpy.typing import NDArray
 
 from alexnet_ir.passes.lifetimes import Buffer, most_live
 
-ROUNDS = 12
-"""How often an order is mended."""
 CLOSE = 1 / 256
 """How much more than what is live at once is good enough."""
+WORK = 20_000
+"""How many buffers are placed in search of a better order, some 25 microseconds each."""
 
-Key = Callable[[Buffer], tuple[int, ...]]
-ORDERS: tuple[Key, ...] = (
+ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
     lambda b: (-b.nbytes, b.first, b.last),
     lambda b: (-b.nbytes * (b.last - b.first + 1), b.first),
     lambda b: (b.first, -b.nbytes),
@@ -31,30 +32,28 @@ ORDERS: tuple[Key, ...] = (
 def allocate(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     """The offset in bytes of each buffer of one arena, and the arena's size."""
     enough = int(most_live(buffers) * (1 + CLOSE))
-    best: tuple[list[int], int] | None = None
-    for key in ORDERS:
-        order = sorted(range(len(buffers)), key=lambda i: (*key(buffers[i]), i))
-        found = _mended(buffers, order, enough)
-        if best is None or found[1] < best[1]:
-            best = found
-        if best[1] <= enough:
-            break
-    assert best is not None
-    return best
+    orders = [sorted(range(len(buffers)), key=lambda i: key(buffers[i])) for key in ORDERS]
+    order, (offsets, size) = min(((order, place(buffers, order)) for order in orders), key=lambda found: found[1][1])
+    return improved(buffers, order, enough) if size > enough else (offsets, size)
 
 
-def _mended(buffers: Sequence[Buffer], order: list[int], enough: int) -> tuple[list[int], int]:
-    """The best of some rounds, in each of which the buffers that stuck out of the last one come first."""
-    best = offsets, size = place(buffers, order)
-    for _ in range(ROUNDS):
+def improved(buffers: Sequence[Buffer], order: list[int], enough: int) -> tuple[list[int], int]:
+    """Offsets and size after a search from this order, till the size is `enough`: a buffer, often one that ends where
+    the arena does, is moved forward, and stays there if that is no worse."""
+    choose = random.Random(0)
+    offsets, size = place(buffers, order)
+    for _ in range(WORK // len(buffers)):
         if size <= enough:
             break
-        out = {i for i in order if offsets[i] + buffers[i].nbytes == size}
-        order = sorted(order, key=lambda i: i not in out)
-        offsets, size = place(buffers, order)
-        if size < best[1]:
-            best = offsets, size
-    return best
+        highest = [i for i in order if offsets[i] + buffers[i].nbytes == size]
+        moved = choose.choice(highest if choose.random() < 0.5 else order)
+        at = order.index(moved)
+        tried = [*order[:at], *order[at + 1 :]]
+        tried.insert(choose.randint(0, at), moved)
+        found = place(buffers, tried)
+        if found[1] <= size:
+            order, (offsets, size) = tried, found
+    return offsets, size
 
 
 def place(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[list[int], int]:
