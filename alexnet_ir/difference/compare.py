@@ -38,7 +38,9 @@ def compare(old: Model, new: Model) -> Comparison:
     net = NetComparison(old, new)
     sections = SectionComparison(old, new, net.names)
     of_net, factors = _factored(net.differences(), sections)
-    recipe = sorted([*sections.recipe(), *factors], key=lambda difference: RECIPE.index(difference.subject))
+    recipe = sorted(
+        [*sections.recipe(), *factors], key=lambda difference: ("section", *RECIPE).index(difference.subject)
+    )
     differences = (*of_net, *recipe, *sections.data(), *sections.placements())
     said = (*net.said_otherwise(), *_names(sections))
     figures = summarize(old), summarize(new)
@@ -52,15 +54,15 @@ def _factored(
     """The layers' differences, and apart from them those that all come from the factors of the two optimizers."""
     old, new = sections.old.train, sections.new.train
     rest, factors = list(differences), []
-    for name in FACTORS if old and new else ():
-        assert old is not None and new is not None
-        values = (getattr(old.optimizer, name, 1.0), getattr(new.optimizer, name, 1.0))
+    for name in FACTORS:
+        values = [getattr(recipe.optimizer, name, 1.0) if recipe else 1.0 for recipe in (old, new)]
         texts = both(*values, {})
         own = [d for d in rest if (d.what, d.old, d.new) == (name, *texts)]
         if values[0] != values[1] and own:
             rest = [d for d in rest if d not in own]
-            lines = sections.lines("train", old.name, new.name, "optimizer")
-            factors.append(Difference("train", "optimizer", name, *texts, lines, notes.on_factor(name)))
+            if old and new:  # where there is one recipe only, that is said of all of it
+                lines = sections.lines("train", old.name, new.name, "optimizer")
+                factors.append(Difference("train", "optimizer", name, *texts, lines, notes.on_factor(name)))
     return rest, factors
 
 

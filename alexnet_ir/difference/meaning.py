@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet_ir.difference.words import Words, attributes
-from alexnet_ir.dsl.layers import He, Initialiser, Xavier
+from alexnet_ir.dsl.layers import LAYERS, He, Initialiser, Xavier
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.scope import Layer
+from alexnet_ir.ir.attributes import defaults_of
 from alexnet_ir.ir.graph import Graph, Node, State
 from alexnet_ir.ir.initial import Initial
-from alexnet_ir.ir.types import shape_text
+from alexnet_ir.ir.text import compact
 from alexnet_ir.ops.batchnorm import RunningAverage
 from alexnet_ir.ops.window import reach
 
@@ -21,7 +22,7 @@ RETURN = "return"
 """Stands for a layer that reads what the net returns; no user's name, as the word is reserved."""
 WINDOWED = ("conv", "local", "maxpool", "avgpool", "l2pool")
 FACTORS = ("lr_mult", "decay_mult", "bias_lr_mult", "bias_decay_mult")
-_KERNELS = ("kernels", "size")
+_POSITIONAL = ("kernels", "size", "units", "p", "slope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +40,16 @@ class Meaning:
 
     @property
     def text(self) -> str:
-        """As it could be written: `conv(kernels = 96, size = 11)`, what concerns training aside."""
-        shown = {name: value for name, value in self.values.items() if " " not in name and name not in FACTORS}
-        return f"{self.op}({', '.join(f'{name} = {Words().of(value)}' for name, value in shown.items())})"
+        """As it could be written, what concerns training and all defaults left out: `conv(96, 11, stride = 4)`."""
+        rule = LAYERS.get(self.op)
+        defaults = {name: compact(value) for name, value in defaults_of(rule.attributes).items()} if rule else {}
+        shown = {
+            name: Words().of(value)
+            for name, value in self.values.items()
+            if not (" " in name or name in FACTORS or (name in defaults and value == defaults[name]))
+        }
+        texts = [text if name in _POSITIONAL else f"{name} = {text}" for name, text in shown.items()]
+        return f"{self.op}({', '.join(texts)})" if texts else self.op
 
     @property
     def short(self) -> str:
@@ -150,7 +158,7 @@ def _meaning(graph: Graph, layer: Layer, sources: tuple[str, ...]) -> Meaning:
 def _values(graph: Graph, layer: Layer) -> dict[str, Any]:
     path, node = layer.path, graph.node(graph.named(layer.path))
     if layer.op == "input":
-        return {"size": shape_text(graph.tensor(node.results[0]).shape[1:])}
+        return {"size": graph.tensor(node.results[0]).shape[1:]}
     weight, bias = (graph.states.get(f"{path}.{what}") for what in ("weight", "bias"))
     found: dict[str, Any] = {}
     if weight is not None and layer.op != "batchnorm":

@@ -65,15 +65,27 @@ class NetComparison:
         return places
 
     def _unpaired(self) -> Iterator[tuple[Meaning, Difference]]:
+        """Layers that only one net has. Those at one place stand for each other: a tanh for a relu."""
+        for gone, come in self._gaps():
+            for a, b in zip(gone, come, strict=False):
+                yield b, Difference("net", b.path, "op", a.text, b.text, (a.line, b.line))
+            for a in gone[len(come) :]:
+                yield a, Difference("net", a.path, "removed", f"{a.text}{_behind(a)}", "", (a.line, None))
+            for b in come[len(gone) :]:
+                yield b, Difference("net", b.path, "added", "", f"{b.text}{_behind(b)}", (None, b.line))
+
+    def _gaps(self) -> list[tuple[list[Meaning], list[Meaning]]]:
+        """Between one aligned pair and the next, the layers of either net that have no like in the other."""
+        old, new = ({layer: number for number, layer in enumerate(layers)} for layers in (self.old, self.new))
+        starts = [(-1, -1), *((old[a], new[b]) for a, b in self.pairs)]
         paired = set(self.names.values())
-        for layer in self.old:
-            if layer.path not in self.names:
-                lines = (layer.line, None)
-                yield layer, Difference("net", layer.path, "removed", f"{layer.text}{_behind(layer)}", "", lines)
-        for layer in self.new:
-            if layer.path not in paired:
-                lines = (None, layer.line)
-                yield layer, Difference("net", layer.path, "added", "", f"{layer.text}{_behind(layer)}", lines)
+        return [
+            (
+                [layer for layer in self.old[i + 1 : i_next] if layer.path not in self.names],
+                [layer for layer in self.new[j + 1 : j_next] if layer.path not in paired],
+            )
+            for (i, j), (i_next, j_next) in zip(starts, [*starts[1:], (len(self.old), len(self.new))], strict=True)
+        ]
 
     def _orders(self) -> Iterator[tuple[Meaning, Difference]]:
         """A line for each stage whose layers stand in another order, and for each layer that left its stage."""

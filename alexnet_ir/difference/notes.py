@@ -16,6 +16,10 @@ _PLAIN = {
     ("lrn", "beta"): "0.75 is the paper's",
 }
 """By op and argument."""
+_ROUND = {
+    "up": '"up" counts a last window that hangs over the edge',
+    "down": '"down" leaves out what no whole window is left for',
+}
 
 
 def on_value(old: Meaning, new: Meaning, name: str) -> str:
@@ -30,12 +34,12 @@ def on_value(old: Meaning, new: Meaning, name: str) -> str:
             return _scope(*values)
         case "conv" | "local", "groups":
             return f"a kernel reads {_share(values[0])} of the maps before it, against {_share(values[1])}"
-        case "input", "size" if {text.split()[-1] for text in values} == {"224", "227"}:
+        case "input", "size" if {size[-1] for size in values} == {224, 227}:
             return "the paper says 224; Caffe reads 227, which comes out whole without padding"
         case "maxpool" | "avgpool" | "l2pool", "size" | "stride":
             return _overlap(old, new)
         case _, "round":
-            return '"up" counts a last window that hangs over the edge, "down" leaves it out'
+            return "; ".join(_ROUND[value] for value in values if value in _ROUND)
         case _, "initial biases" if set(values) == {Constant(0), Constant(1)}:
             return "1 gives the relus behind it something to pass on from the start (section 5 of the paper)"
         case _, "lr_mult" | "bias_lr_mult" if 0 in values:
@@ -57,9 +61,9 @@ def _alpha(layer: Meaning, old: float, new: float) -> str:
 
 def _scope(old: int, new: int) -> str:
     def words(groups: int) -> str:
-        return "across all maps" if groups == 1 else f"inside each {_part(groups)} of them"
+        return "runs across all maps" if groups == 1 else f"stays inside each {_part(groups)} of the maps"
 
-    return f"the sum runs {words(old)}, against {words(new)}"
+    return f"the sum {words(old)}; the sum {words(new)}"
 
 
 def _part(groups: int) -> str:

@@ -35,8 +35,9 @@ class SectionComparison:
         yield from self._sections("train", self.old.train, self.new.train, RECIPE)
 
     def data(self) -> Iterator[Difference]:
-        """Where images come from, and what is done to them."""
-        yield from self._sections("data", self.old.data, self.new.data, DATA)
+        """Where images come from, and what is done to them: what the recipes use, if there are two."""
+        if self.old.train and self.new.train:
+            yield from self._sections("data", self.old.data, self.new.data, DATA)
 
     def placements(self) -> Iterator[Difference]:
         """Sections of one name, and then the others in their order, against each other."""
@@ -63,10 +64,11 @@ class SectionComparison:
 
     def _sections(self, kind: str, old: _Spec | None, new: _Spec | None, fields: Sequence[str]) -> Iterator[Difference]:
         if old is None or new is None:
-            if old is not new:
-                names = old.name if old else None, new.name if new else None
-                what = "removed" if old else "added"
-                yield Difference(kind, names[0] or names[1] or "", what, *_shown(names), self.lines(kind, *names))
+            lines = self.lines(kind, old.name if old else None, new.name if new else None)
+            if old is not None:
+                yield Difference(kind, "section", "removed", old.name, "", lines)
+            if new is not None:
+                yield Difference(kind, "section", "added", "", new.name, lines)
             return
         for field in fields:
             written = "split" if field == "splits" else field
@@ -118,10 +120,6 @@ class SectionComparison:
 def _filled(head: Difference, what: str, old: str, new: str, note: str = "") -> Difference:
     lines = (head.lines[0] if old else None, head.lines[1] if new else None)
     return Difference(head.section, head.subject, what, old, new, lines, note)
-
-
-def _shown(names: tuple[str | None, str | None]) -> tuple[str, str]:
-    return names[0] or "", names[1] or ""
 
 
 def _written(model: Model) -> Places:
