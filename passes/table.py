@@ -8,11 +8,12 @@ from alexnet_ir.passes.backward import Backward
 from alexnet_ir.passes.base import Pass
 from alexnet_ir.passes.cleanup import Cleanup
 from alexnet_ir.passes.fc_to_conv import FcToConv
+from alexnet_ir.passes.fuse import Fuse
 from alexnet_ir.passes.loss import Loss
 from alexnet_ir.passes.specialise import Specialise
 from alexnet_ir.passes.update import Update
 
-PASSES: dict[str, type[Pass]] = {p.name: p for p in (Loss, Backward, Update, Specialise, FcToConv, Cleanup)}
+PASSES: dict[str, type[Pass]] = {p.name: p for p in (Loss, Backward, Update, Specialise, FcToConv, Cleanup, Fuse)}
 
 PIPELINES: dict[str, tuple[str, ...]] = {
     "train": ("loss", "backward", "update", "cleanup"),

@@ -11,6 +11,7 @@ from alexnet_ir.ops import (
     dense,
     dropout,
     elementwise,
+    fused,
     local,
     loss,
     normalize,
@@ -82,6 +83,7 @@ OPS: dict[str, type[Op]] = {
         loss.SoftmaxCrossEntropyShare,
         loss.Hinge,
         loss.HingeGrad,
+        fused.Fused,
         update.Sgd,
         update.Adam,
     )

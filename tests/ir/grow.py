@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from alexnet_ir.diagnostics import Source, Span
 from alexnet_ir.ir.graph import ROLES, Builder, Graph, Value
 from alexnet_ir.ir.initial import Constant, Initial, Normal, Uniform
-from alexnet_ir.ir.op import NotDifferentiableError, Op, TypeRuleError
+from alexnet_ir.ir.op import NotDifferentiableError, Op, Part, TypeRuleError
 from alexnet_ir.ir.types import DTYPES, On, Partial, Placement, Split, TensorType, f32
 from alexnet_ir.ops.conv import Conv
 from alexnet_ir.ops.dense import BiasAdd
@@ -205,6 +205,10 @@ def table_rows() -> list[tuple[Op, list[TensorType]]]:
     row("softmax_cross_entropy_grad", scalar, vector, labels)
     row("hinge", vector, labels)
     row("hinge_grad", scalar, vector)
+    parts = (Part(OPS["relu"](), (0,)), Part(OPS["maxpool"](**pooled), (1,)))
+    row("fused", map_, rule="lrn_maxpool", parts=parts, yields=(2, 3), names=("argmax",))
+    whole = Part(OPS["fused"](rule="", parts=parts, yields=(2,)), (0,))
+    row("fused", map_, map_, rule="a", parts=(whole, Part(OPS["scale"](factor=1e-9), (1,))), yields=(3,))
     row("sgd", *[map_] * 3, *[scalar] * 5)
     row("adam", *[map_] * 4, *[scalar] * 8)
     return found

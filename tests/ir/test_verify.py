@@ -44,7 +44,7 @@ def retype(graph: Graph, name: str, *types: TensorType | ErrorType) -> None:
 
 def feed(graph: Graph, name: str, *operands: Value) -> None:
     """Give a node other operands, edges included."""
-    graph._set_operands(graph.node(graph.named(name)), operands)
+    graph.set_operands(graph.node(graph.named(name)), operands)
 
 
 def break_edges(graph: Graph) -> None:

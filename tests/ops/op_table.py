@@ -25,6 +25,7 @@ from alexnet_ir.ops.elementwise import (
     Tanh,
     TanhGrad,
 )
+from alexnet_ir.ops.fused import Fused, Part
 from alexnet_ir.ops.local import Local, LocalGradInput, LocalGradWeight
 from alexnet_ir.ops.loss import Hinge, HingeGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
@@ -250,6 +251,22 @@ def _the_rest() -> list[Row]:
     ]
 
 
+def _fused() -> list[Row]:
+    """A chain, results of several parts with one hidden, and parts that stand side by side."""
+    convolved = Fused("conv_bias_relu", (Part(Conv(2, 1), (0, 1)), Part(BiasAdd(), (3, 2)), Part(Tanh(), (4,))), (5,))
+    parts = (Part(SoftmaxCrossEntropy(), (0, 1)), Part(Fill(1.0), ()), Part(SoftmaxCrossEntropyGrad(), (4, 3, 1)))
+    started = Fused("loss_grad", parts, (2, 5), ("grad_input",))
+    pooled = Fused("lrn_maxpool", (Part(Lrn(3, 1, 0.3, 0.5), (0,)), Part(MaxPool(2), (1,))), (2, 3), ("argmax",))
+    beside = Fused("updates", (Part(Scale(2.0), (0,)), Part(Scale(-1.0), (1,)), Part(Add(), (2, 0))), (3, 4), ("sum",))
+    return [
+        Row("conv", convolved, [normal(2, 3, 5, 5), normal(4, 3, 3, 3), normal(4)]),
+        Row("loss", started, [normal(4, 5), whole(5, 4)]),
+        Row("pool", pooled, [distinct(2, 4, 4, 4)]),
+        Row("beside", beside, [normal(2, 3), normal(4)]),
+        Row("nested", Fused("both", (Part(Abs(), (0,)), Part(beside, (2, 1))), (4,)), [normal(2, 3), normal(4)]),
+    ]
+
+
 ROWS: tuple[Row, ...] = (
     *_convolutions(),
     *_poolings(),
@@ -257,4 +274,5 @@ ROWS: tuple[Row, ...] = (
     *_normalizations(),
     *_dense(),
     *_the_rest(),
+    *_fused(),
 )

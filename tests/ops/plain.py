@@ -14,7 +14,20 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import Pads, Pair
 from alexnet_ir.ir.op import Array, Op
-from alexnet_ir.ops import batchnorm, conv, dense, dropout, elementwise, local, loss, normalize, pool, shape, update
+from alexnet_ir.ops import (
+    batchnorm,
+    conv,
+    dense,
+    dropout,
+    elementwise,
+    fused,
+    local,
+    loss,
+    normalize,
+    pool,
+    shape,
+    update,
+)
 from alexnet_ir.philox import Domain, Key, random_bits
 
 Contact = tuple[int, int, tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -440,6 +453,15 @@ def adam(op: Op, w: Array, m: Array, s: Array, g: Array, step: Array, *scalars: 
     return new_w, new_m, new_s
 
 
+def composed(op: fused.Fused, *arrays: Array) -> tuple[Array, ...]:
+    """Each part's own loops."""
+    values = list(arrays)
+    for part in op.parts:
+        made = PLAIN[type(part.op)](part.op, *(values[i] for i in part.operands))
+        values += made if isinstance(made, tuple) else (made,)
+    return tuple(values[i] for i in op.yields)
+
+
 PLAIN: dict[type[Op], Callable[..., Any]] = {
     conv.Conv: conv_forward,
     conv.ConvGradInput: conv_to_input,
@@ -491,6 +513,7 @@ PLAIN: dict[type[Op], Callable[..., Any]] = {
     loss.SoftmaxCrossEntropyGrad: cross_entropy_grad,
     loss.Hinge: hinge,
     loss.HingeGrad: hinge_grad,
+    fused.Fused: composed,
     update.Sgd: sgd,
     update.Adam: adam,
 }

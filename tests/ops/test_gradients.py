@@ -37,7 +37,8 @@ def test_which_ops_have_a_gradient() -> None:
     """All that forward graphs are made of; what only backward or inference emits has none."""
     without = {op.name for op in OPS.values()} - {op.name for op in DIFFERENTIABLE}
     assert without == {name for name in OPS if "_grad" in name} | {
-        "bias_grad", "batchnorm_inference", "running_average", "unflatten", "slice", "fill", "copy", "sgd", "adam",
+        "bias_grad", "batchnorm_inference", "running_average", "unflatten", "slice", "fill", "copy", "fused", "sgd",
+        "adam",
     }  # fmt: skip
     assert {type(row.op) for row in rows_to_differentiate} == DIFFERENTIABLE - CROSSING
 
