@@ -55,8 +55,8 @@ def _factored(
     old, new = sections.old.train, sections.new.train
     rest, factors = list(differences), []
     for name in FACTORS:
-        values = [getattr(recipe.optimizer, name, 1.0) if recipe else 1.0 for recipe in (old, new)]
-        texts = both(*values, {})
+        values = tuple(getattr(recipe.optimizer, name, 1.0) if recipe else 1.0 for recipe in (old, new))
+        texts = both(values[0], values[1], {})
         own = [d for d in rest if (d.what, d.old, d.new) == (name, *texts)]
         if values[0] != values[1] and own:
             rest = [d for d in rest if d not in own]

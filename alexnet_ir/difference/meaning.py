@@ -132,7 +132,7 @@ def _sources(graph: Graph, node: Node, layers: Mapping[str, Layer]) -> tuple[str
     return tuple(owner for owner in owners if owner in layers and owner != node.name)
 
 
-def _order(reads: Mapping[str, tuple[str, ...]], results: tuple[str, ...]) -> Iterator[str]:
+def _order(reads: dict[str, tuple[str, ...]], results: tuple[str, ...]) -> Iterator[str]:
     """Every layer after those it reads, as the results call for them; then the layers that nothing needs."""
     done: set[str] = set()
     used = set(itertools.chain(*reads.values(), results))

@@ -124,7 +124,7 @@ def _filled(head: Difference, what: str, old: str, new: str, note: str = "") -> 
 
 def _written(model: Model) -> Places:
     """The lines of sections and their fields."""
-    found = {}
+    found: dict[tuple[str, str, str], int] = {}
     for section in parse(model.source).sections:
         found[section.kind, section.name, ""] = section.name_span.line
         found.update({(section.kind, section.name, field.name): field.name_span.line for field in section.fields})
