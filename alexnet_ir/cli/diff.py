@@ -19,6 +19,8 @@ from alexnet_ir.dsl.model import load, read_source
 WIDTH = 108
 CHANGE = 44
 """A change that is longer takes two lines."""
+GLUED = "\u00a0=\u00a0"
+"""An argument's equals sign, at which no line is broken."""
 TITLES = {"net": "net", "train": "recipe", "data": "data", "place": "placement"}
 
 
@@ -113,9 +115,10 @@ class _Page:
 def _wrapped(text: str, sign: str = "") -> list[str]:
     """In lines of at most CHANGE characters, the first after a sign and the others under it."""
     first = f"{sign} " if sign else ""
-    return textwrap.wrap(
-        text, CHANGE, initial_indent=first, subsequent_indent=" " * (len(first) + 2), break_long_words=False
-    )
+    later = " " * (len(first) + 2)
+    glued = text.replace(" = ", GLUED)
+    lines = textwrap.wrap(glued, CHANGE, initial_indent=first, subsequent_indent=later, break_long_words=False)
+    return [line.replace(GLUED, " = ") for line in lines]
 
 
 def _totals(comparison: Comparison) -> str:
