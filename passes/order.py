@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from alexnet_ir.ir.graph import Graph, Node
@@ -91,20 +91,20 @@ def _place(node: int, order: dict[int, None], depends: Dependencies) -> None:
 
 @dataclass
 class _Lane:
-    """A stream while it is filled: its nodes in the plain order, and those whose operands arrive at a known time."""
+    """A stream while it is filled. `place` has its nodes in the plain order, `arrivals` the time from which one can run
+    that waits for nothing else; `first` is the place of the first that has not run."""
 
     stream: Stream
-    ahead: int
     place: dict[int, int] = field(default_factory=dict)
     arrivals: dict[int, float] = field(default_factory=dict)
-    run: set[int] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
     first: int = 0
     clock: float = 0.0
 
-    def offer(self) -> tuple[float, int] | None:
-        """When it could start a node, and which."""
-        last = self.first + self.ahead
-        allowed = [node for node in self.arrivals if self.place[node] <= last]
+    def offer(self, open_: Callable[[int], bool]) -> tuple[float, int] | None:
+        """When it could start a node, and which: a device the first in place of those that have arrived, a link the
+        first that arrived."""
+        allowed = [node for node in self.arrivals if open_(node)]
         if not allowed:
             return None
         start = max(self.clock, min(self.arrivals[node] for node in allowed))
@@ -115,45 +115,87 @@ class _Lane:
     def take(self, node: int, end: float) -> None:
         """Run a node that was offered."""
         del self.arrivals[node]
-        self.run.add(self.place[node])
-        while self.first in self.run:
+        self.done.add(self.place[node])
+        while self.first in self.done:
             self.first += 1
         self.clock = end
 
 
 def overlapped_order(
-    depends: Dependencies, order: Sequence[int], streams: Mapping[int, Stream], seconds: Mapping[int, float], ahead: int
+    depends: Dependencies,
+    order: Sequence[int],
+    streams: Mapping[int, Stream],
+    seconds: Mapping[int, float],
+    pinned: Collection[int] = (),
 ) -> list[int]:
     """List scheduling by simulated clocks: a device takes, of the nodes whose operands have arrived, the first in
-    `order`, but none more than `ahead` places after the first that it has not run; a link takes what is ready first."""
-    lanes = _lanes(order, streams, ahead)
+    `order`; a link takes what is ready first. A pinned node does not overtake on the device that it writes to."""
+    lanes = _lanes(order, streams)
+    gates = _gates(order, streams, pinned)
+
+    def is_open(node: int) -> bool:
+        return node not in gates or lanes[gates[node][0]].first >= gates[node][1]
+
     waiting = {node: len(depends.before[node]) for node in order}
     ready = dict.fromkeys(order, 0.0)
     for node in order:
         if not waiting[node]:
             lanes[streams[node]].arrivals[node] = 0.0
-    offers = {stream: lane.offer() for stream, lane in lanes.items()}
+    offers = {stream: lane.offer(is_open) for stream, lane in lanes.items()}
     found: list[int] = []
     while len(found) < len(order):
         start, stream, node = min((offer[0], stream, offer[1]) for stream, offer in offers.items() if offer)
         end = start + seconds[node]
         lanes[stream].take(node, end)
         found.append(node)
-        changed = {stream}
+        changed = {stream} | {other for other in lanes if other.to == stream.device}
         for later in depends.after[node]:
             waiting[later] -= 1
             ready[later] = max(ready[later], end)
             if not waiting[later]:
                 lanes[streams[later]].arrivals[later] = ready[later]
                 changed.add(streams[later])
-        offers.update((stream, lanes[stream].offer()) for stream in changed)
+        offers.update((other, lanes[other].offer(is_open)) for other in changed)
     return found
 
 
-def _lanes(order: Sequence[int], streams: Mapping[int, Stream], ahead: int) -> dict[Stream, _Lane]:
+def _lanes(order: Sequence[int], streams: Mapping[int, Stream]) -> dict[Stream, _Lane]:
     lanes: dict[Stream, _Lane] = {}
     for node in order:
-        stream = streams[node]
-        lane = lanes.setdefault(stream, _Lane(stream, len(order) if stream.is_link else ahead))
+        lane = lanes.setdefault(streams[node], _Lane(streams[node]))
         lane.place[node] = len(lane.place)
     return lanes
+
+
+def _gates(
+    order: Sequence[int], streams: Mapping[int, Stream], pinned: Collection[int]
+) -> dict[int, tuple[Stream, int]]:
+    """For each pinned node the device that it writes to, and how many nodes must have run there before."""
+    counts: dict[Stream, int] = {}
+    gates = {}
+    for node in order:
+        device = _written(streams[node])
+        if node in pinned:
+            gates[node] = (device, counts.get(device, 0))
+        if not streams[node].is_link:
+            counts[device] = counts.get(device, 0) + 1
+    return {node: gate for node, gate in gates.items() if gate[1]}
+
+
+def _written(stream: Stream) -> Stream:
+    """The device that has the results of a stream's steps."""
+    return Stream(stream.to) if stream.is_link else stream
+
+
+def overtaking(plain: Sequence[int], order: Sequence[int], streams: Mapping[int, Stream]) -> set[int]:
+    """The nodes that come in `order` before some that the plain one has earlier on the device that they write to."""
+    rank = {node: number for number, node in enumerate(plain)}
+    first: dict[Stream, int] = {}
+    found = set()
+    for node in reversed(order):
+        device = _written(streams[node])
+        if first.get(device, rank[node]) < rank[node]:
+            found.add(node)
+        if not streams[node].is_link:
+            first[device] = min(rank[node], first.get(device, rank[node]))
+    return found
