@@ -35,7 +35,7 @@ class Backward(Pass):
         parameters = {s.read: s.name for s in graph.states.values() if s.role == "parameter"}
         leads_to_parameter = _reached(nodes, {v.node for v in parameters})
         loss = graph.outputs[LOSS]
-        start = Fill(1.0, (), str(dual(graph.tensor(loss).placement)))
+        start = Fill(1.0, (), str(_dual(graph, loss)))
         grads = {loss: graph.emit(start, name=f"{LOSS}.grad", span=graph.node(loss).span)}
         for node in reversed(nodes):
             grad = grads.get(node.results[0])
@@ -44,7 +44,7 @@ class Backward(Pass):
             build = Builder(graph, node)
             for operand, part in zip(node.operands, node.op.gradient(build, node, grad), strict=True):
                 if part is not None and operand.node in leads_to_parameter:
-                    part = _placed(graph, operand, part, dual(graph.tensor(operand).placement))
+                    part = _placed(graph, operand, part, _dual(graph, operand))
                     grads[operand] = _sum(graph, operand, grads.get(operand), part)
         for value, name in parameters.items():
             if value in grads:
@@ -60,6 +60,12 @@ def _reached(nodes: list[Node], start: set[int]) -> set[int]:
         if any(v.node in reached for v in node.operands):
             reached.add(node.id)
     return reached
+
+
+def _dual(graph: Graph, value: Value) -> Placement:
+    """Where the gradient of a value has to be; one device has all of both."""
+    placement = graph.tensor(value).placement
+    return dual(placement) if graph.devices > 1 else placement
 
 
 def _placed(graph: Graph, value: Value, grad: Value, placement: Placement) -> Value:

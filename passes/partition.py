@@ -87,7 +87,10 @@ class _Mover:
         )  # fmt: skip
 
     def wanted(self, value: Value) -> Placement:
-        """Where all readers of an input or state want it, else on all devices, from where nothing need be moved."""
+        """Where all readers of an input or state want it, else on all devices, from where nothing need be moved.
+        Scalars are on all: rates, the seed and the step, which the update reads too."""
+        if not self.old.tensor(value).shape:
+            return REPLICATED
         wants = {
             self.options.strategies[reader.name].operands[position]
             for reader in self.old.users(value)

@@ -89,18 +89,13 @@ class LrnAttributes(_Normalization, Op):
         """Neighbours on each side that a map's window reads."""
         return self.n // 2
 
-    def halo(self, placed: Sequence[TensorType], devices: int) -> int:
-        """How far a device's maps reach into its neighbours'; 0 where groups, or windows of one map, keep them
-        apart."""
-        return 0 if placed[-1].placement != CHANNELS or self.groups % devices == 0 else self.reach
-
-    def by_channels(self, input: TensorType, devices: int, maps: int, reads: int) -> Iterator[Strategy]:
-        """A share of the maps on each device, where whole groups or all windows' neighbours lie on it or beside it;
-        `maps` in all cross each border in each direction, from as far as `reads`."""
+    def by_channels(self, input: TensorType, devices: int, maps: int) -> Iterator[Strategy]:
+        """A share of the maps on each device, if whole groups lie on it, or if no neighbour's neighbour is needed: a
+        gradient reads twice as far as a window. `maps` cross each border in each direction."""
         operands = (CHANNELS,) * len(self.operands)
         if self.groups % devices == 0:
             yield Strategy(operands, (CHANNELS,))
-        elif self.groups == 1 and input.shape[1] // devices >= reads:
+        elif self.groups == 1 and input.shape[1] // devices >= 2 * self.reach:
             yield Strategy(operands, (CHANNELS,), 2 * (devices - 1) * maps * input.nbytes // input.shape[1])
 
     def shard(self, operands: Sequence[TensorType], device: int, devices: int) -> Op:
@@ -125,7 +120,7 @@ class Lrn(LrnAttributes):
 
     def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
         yield Strategy((BATCH,), (BATCH,))
-        yield from self.by_channels(operands[0], devices, self.reach, self.reach)
+        yield from self.by_channels(operands[0], devices, self.reach)
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ class LrnGrad(LrnAttributes):
     def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
         yield Strategy((BATCH, BATCH), (BATCH,))
         yield Strategy((PARTIAL, REPLICATED), (PARTIAL,))
-        yield from self.by_channels(operands[1], devices, 3 * self.reach, 2 * self.reach)
+        yield from self.by_channels(operands[1], devices, 3 * self.reach)
 
 
 @dataclass(frozen=True)
