@@ -286,7 +286,8 @@ def _parts(text: str, position: int, ops: Ops) -> tuple[Any, int]:
         called = _CALL.match(text, position)
         if called is None:
             raise ValueError(f"expected op(numbers) at {text[position:]!r}")
-        attributes, position = {}, called.end()
+        attributes: dict[str, Any] = {}
+        position = called.end()
         if called["brace"]:
             attributes, position = _named_values(text, position, ops)
             position += 1
