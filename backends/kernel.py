@@ -11,7 +11,7 @@ import numpy as np
 
 from alexnet_ir.backends.memory import aligned
 from alexnet_ir.ir.op import Array, Op
-from alexnet_ir.ir.target import Bytes, InPlace, no_bytes, nowhere
+from alexnet_ir.ir.target import Bytes, InPlace, nowhere
 from alexnet_ir.ir.types import TensorType
 
 Arrays = Sequence[Array]
@@ -23,6 +23,15 @@ Bind = Callable[[Any, Arrays, Arrays, Arrays], Work]
 """The same, but to what does it again and again."""
 Scratch = Callable[[Any, Types, Types], tuple[TensorType, ...]]
 """The scratch arrays of an op with operands and results of these types."""
+
+
+SMALL = 1 << 14
+"""Bytes of views, scalars and numbers an axis, which every kernel may take."""
+
+
+def small(op: Op, operands: Types, results: Types) -> int:
+    """For what allocates no arrays to speak of."""
+    return SMALL
 
 
 def no_scratch(op: Op, operands: Types, results: Types) -> tuple[TensorType, ...]:
@@ -38,7 +47,7 @@ class Kernel:
 
     bind: Bind
     scratch: Scratch = no_scratch
-    temporary: Bytes = no_bytes
+    temporary: Bytes = small
     in_place: InPlace = nowhere
 
     def workspace(self, op: Op, operands: Types, results: Types) -> int:
@@ -63,7 +72,7 @@ def by_meaning(op: Op, operands: Arrays, outs: Arrays, scratch: Arrays) -> None:
 
 def meaning_temporary(op: Op, operands: Types, results: Types) -> int:
     """What a meaning allocates: its results, and some of their size and its operands' on the way there."""
-    return 4 * sum(t.nbytes for t in (*operands, *results))
+    return SMALL + 4 * sum(t.nbytes for t in (*operands, *results))
 
 
 MEANING = Kernel(running(by_meaning), temporary=meaning_temporary)

@@ -16,10 +16,8 @@ from collections import defaultdict
 import numpy as np
 
 import alexnet_ir
-from alexnet_ir.backends.reference.executor import NumpyExecutable
+from alexnet_ir.backends.executable import NumpyExecutable
 from alexnet_ir.compiler import backend_for
-from alexnet_ir.ir.op import Array
-from alexnet_ir.ir.plan import Step
 
 
 def main() -> None:
@@ -58,10 +56,11 @@ def breakdown(executable: object, run: object, steps: int) -> list[tuple[str, fl
     plain = executable.step
     per_step: list[dict[str, float]] = []
 
-    def timed(planned: Step, values: dict[str, Array]) -> None:
+    def timed(position: int) -> None:
         start = time.perf_counter()
-        plain(planned, values)
-        per_step[-1][planned.op.name] += time.perf_counter() - start
+        plain(position)
+        op = executable.plan.steps[position].op
+        per_step[-1][getattr(op, "rule", op.name)] += time.perf_counter() - start
 
     executable.step = timed  # type: ignore[method-assign]
     for _ in range(steps):

@@ -10,18 +10,23 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cpu import kernels
+from alexnet_ir.backends.cpu import pieces
 from alexnet_ir.backends.cpu.kernels import KERNELS
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
 from alexnet_ir.ops.pool import MaxPool
+from alexnet_ir.ops.table import OPS
 from alexnet_ir.ops.update import Sgd
 
 from ..ops.op_table import ROWS, Row
 from ..strategies import windows
+from .running import FLOAT, KERNEL_OF, run
 
-FLOAT = np.dtype("f4")
+BY_MEANING = {
+    "batchnorm_grad_input", "batchnorm_grad_weight", "channel_squares", "hinge", "l2pool", "l2pool_grad", "maximum",
+    "reshard", "row_exp_sum", "row_max", "softmax_cross_entropy_share",
+}  # fmt: skip
 UNROLLED = pytest.mark.parametrize("column_bytes", [1, 600, 1 << 40])
 FUNCTION = [HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much]
 SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=FUNCTION)
@@ -55,23 +60,25 @@ def geometries(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, ...], tuple[
 
 
 def agree(op: Op, operands: Sequence[Array]) -> None:
-    """The kernel's results are the reference's in float64, of the right type; the operands are as before."""
-    before = [operand.tobytes() for operand in operands]
-    found = KERNELS[type(op)](op, tuple(operands))
-    assert [operand.tobytes() for operand in operands] == before, f"{op.name} writes on its operands"
+    """The kernel's results are the reference's in float64, of the right type, in place too; the operands are as
+    before."""
     expected = op.evaluate([o.astype("f8") if o.dtype.kind == "f" else o for o in operands])
-    assert len(found) == len(expected)
-    for result, exact in zip(found, expected, strict=True):
-        assert (result.shape, result.dtype) == (exact.shape, FLOAT if exact.dtype.kind == "f" else exact.dtype)
-        size = np.abs(exact).max(initial=1e-3)
-        np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-5 * size)
+    before = [operand.tobytes() for operand in operands]
+    for over in (None, *KERNEL_OF(op).in_place(op)):
+        found = run(op, operands, over)
+        assert [operand.tobytes() for operand in operands] == before, f"{op.name} writes on its operands"
+        assert len(found) == len(expected)
+        for result, exact in zip(found, expected, strict=True):
+            assert (result.shape, result.dtype) == (exact.shape, FLOAT if exact.dtype.kind == "f" else exact.dtype)
+            size = np.abs(exact).max(initial=1e-3, where=np.isfinite(exact))
+            np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-5 * size, err_msg=f"{op} over {over}")
 
 
 @UNROLLED
 @SETTINGS
 @given(geometries())
 def test_convolutions(column_bytes: int, monkeypatch: pytest.MonkeyPatch, geometry: Any) -> None:
-    monkeypatch.setattr(kernels, "CACHE_BYTES", column_bytes)
+    monkeypatch.setattr(pieces, "COLUMN_BYTES", column_bytes)
     attributes, input, weight, output = geometry
     agree(Conv(**attributes), [random(0, *input), random(1, *weight)])
     agree(ConvGradInput(**attributes, input_size=input[2:]), [random(2, *output), random(1, *weight)])
@@ -90,9 +97,7 @@ def test_maxpool(geometry: Any, levels: int, special: bool) -> None:
         values.reshape(-1)[::3] = np.resize(np.array([np.nan, -np.inf, np.inf], FLOAT), values.reshape(-1)[::3].size)
     op = MaxPool(size, attributes["stride"], attributes["pad"], attributes["round"])
     assume(all(k <= n + sum(p) for k, n, p in zip(size, shape[2:], op.pad, strict=True)))
-    before = values.tobytes()
-    found, expected = KERNELS[MaxPool](op, (values,)), op.evaluate([values])
-    assert values.tobytes() == before
+    found, expected = run(op, [values]), op.evaluate([values])
     for result, exact in zip(found, expected, strict=True):
         np.testing.assert_array_equal(result, exact, strict=True)
 
@@ -124,15 +129,20 @@ def test_sgd(shape: tuple[int, ...], scalars: tuple[float, ...]) -> None:
     agree(Sgd(), [*tensors, *(np.array(scalar, FLOAT) for scalar in scalars)])
 
 
-def test_every_kernel_is_tested_here() -> None:
-    assert set(KERNELS) == {Conv, ConvGradInput, ConvGradWeight, Lrn, LrnGrad, LocalNorm, LocalNormGrad, MaxPool, Sgd}
-
-
 # Over the op test table, which has a row for every op
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if type(row.op) in KERNELS], ids=lambda row: row.id)
-def test_kernels_on_the_rows_of_their_ops(row: Row) -> None:
+def test_what_runs_by_its_meaning() -> None:
+    """What no example trains or evaluates with on one device."""
+    assert {op.name for op in OPS.values() if op not in KERNELS} == BY_MEANING
+
+
+@pytest.mark.parametrize("elements", [3, 1 << 16])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_kernels_on_the_rows_of_their_ops(row: Row, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In small pieces and at once; in place wherever the kernel says so."""
+    monkeypatch.setattr(pieces, "ELEMENTS", elements)
+    monkeypatch.setattr(pieces, "CACHE_BYTES", 8 * elements)
     agree(row.op, row.arrays("float32"))
 
 
@@ -147,24 +157,15 @@ def test_no_op_writes_on_its_operands(row: Row, dtype: str) -> None:
     assert [operand.tobytes() for operand in operands] == before
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if type(row.op) in KERNELS], ids=lambda row: row.id)
-def test_no_kernel_writes_on_its_operands(row: Row) -> None:
-    operands = row.arrays("float32")
-    for operand in operands:
-        operand.setflags(write=False)
-    KERNELS[type(row.op)](row.op, tuple(operands))
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if type(row.op) in KERNELS and row.smooth], ids=lambda row: row.id)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.smooth], ids=lambda row: row.id)
 def test_nan_passes_through_kernels(row: Row) -> None:
     """Where the op's meaning is NaN, and nowhere else, the kernel's result is NaN."""
     for position, operand in enumerate(row.arrays("float32")):
-        if operand.dtype.kind != "f":
+        if operand.dtype.kind != "f" or row.op.operands[min(position, len(row.op.operands) - 1)] == "step":
             continue
         operands = row.arrays("float32")
         operands[position].reshape(-1)[0] = np.nan
-        found, expected = KERNELS[type(row.op)](row.op, tuple(operands)), row.op.evaluate(operands)
-        for result, exact in zip(found, expected, strict=True):
+        for result, exact in zip(run(row.op, operands), row.op.evaluate(operands), strict=True):
             # A product of unrolled windows meets padding's zeros, which the plain meaning may leave out.
             assert np.isnan(result)[np.isnan(exact)].all()
             assert np.isnan(result).any() == np.isnan(exact).any()
