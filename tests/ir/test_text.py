@@ -201,6 +201,11 @@ BROKEN = [
     ("graph g {\n  %y = fill() {value = \"1\"} : f32[]\n}", "line 2: `value` of `fill`: expected a number, found '1'"),
     ("graph g {\n  %y, %z = fill() {value = 1} : f32[]\n}", "line 2: its results are called %y, or one is taken"),
     ("graph g {\n  %y fill() {value = 1} : f32[]\n}", "line 2: expected %result = op(%operand, ...) {...} : type"),
+    ("graph g {\n  %y = fused() {rule = \"\", parts = [], yields = (0,)} : f32[]\n}", "line 2: `parts` of `fused`"),
+    ("graph g {\n  %y = fused() {parts = [fly(0)]} : f32[]\n}", "line 2: 'fly'"),
+    ("graph g {\n  %y = fused() {parts = [relu(%x)]} : f32[]\n}", "line 2: expected op(numbers) at 'relu(%x)]'"),
+    ("graph g {\n  %y = fused() {parts = [scale(0) {factor = 2]} : f32[]\n}", "line 2: expected name = value at"),
+    ("graph g {\n  %y = fill() {value = 1}} : f32[]\n}", "line 2: expected name = value at '}'"),
     ("graph g {\n  %y = relu() : f32[]\n}", "line 2: `relu` takes 1 operands, found 0"),
     ("graph g {\n  output y = %y\n}", "line 2: '%y'"),
     ("graph g {\n  input %x : f32[2]\n  update %w = %x\n}", "line 3: 'w'"),
@@ -221,9 +226,9 @@ def test_a_name_that_is_taken() -> None:
 
 
 TOKENS = [
-    *"%()[]{},:=\"'. \n\t-019ax", "f32", "i64", "split(1)", "on(0)", "none", "true", "1e999", "nan", "(((",
+    *"%()[]{},;:=\"'. \n\t-019ax", "f32", "i64", "split(1)", "on(0)", "none", "true", "1e999", "nan", "(((",
     "loc(x:1:1)", "groups = 0", "groups = 2", "stride = 9", "%image", "%pool1.argmax", "conv", "batchnorm", "lrn",
-    "normal", "99999999999999999999", "é",
+    "normal", "99999999999999999999", "é", "[relu(0); relu(1)]", "; ", "yields = (1, 2)",
 ]  # fmt: skip
 
 

@@ -24,7 +24,10 @@ from alexnet_ir.ops.placing import Reshard
 from alexnet_ir.ops.shape import Copy
 from alexnet_ir.ops.table import parse
 from alexnet_ir.passes.base import run_passes
+from alexnet_ir.passes.distribute import Distribute
 from alexnet_ir.passes.fuse import FUSIONS, DroppedMask, Fuse, FusionRule, fusions
+from alexnet_ir.passes.partition import Partition
+from alexnet_ir.passes.placements import built_in, follow
 from alexnet_ir.passes.rewrite import Piece
 
 from .. import strategies
@@ -35,12 +38,13 @@ from .test_fuse import ALL, BIAS_RELU_DROPOUT, CONV_BIAS_RELU, DEVICES, LOSS_GRA
 
 
 def fed(graph: Graph, feeds: Mapping[str, Any], states: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays for all sources; ones, where nothing is said."""
-    found = dict(states)
+    """Arrays for all sources; ones and normal numbers, where nothing is said."""
+    found, random = dict(states), np.random.default_rng(1)
     for name, value in graph.inputs.items():
         type_, op = graph.tensor(value), graph.node(value).op
         assert isinstance(op, Input)
-        given = feeds.get(name, 1.0 if op.default is None else op.default)
+        usual = random.standard_normal(type_.shape) if len(type_.shape) > 1 else 1.0
+        given = feeds.get(name, usual if op.default is None else op.default)
         found[name] = np.broadcast_to(np.asarray(given, WHOLE_DTYPES.get(type_.dtype, "f8")), type_.shape)
     return found
 
@@ -170,6 +174,23 @@ def test_a_net_like_alexnet() -> None:
     }  # fmt: skip
     assert not report.refusals
     assert (report.steps_before, report.steps_after) == (55, 28)
+
+
+@pytest.mark.parametrize("placement", ["columns", "data", "weird_trick"])
+def test_on_two_devices(placement: str) -> None:
+    """After `distribute`: each device's own steps are put together, and nothing else."""
+    model = read_model(ALEXNET)
+    loss, backward, *others = strategies.training_passes(model)
+    forward = run_passes(model.graph, [loss])
+    modes, _ = built_in(placement, forward, 2)
+    places = Partition(2, follow(forward, 2, modes))
+    graph = run_passes(forward, [places, backward, *others, Distribute()])
+    after = run_passes(graph, [Fuse(ALL)])
+    check(graph, after)
+    check_meaning(graph, after, fed(graph, {}, strategies.initial(graph)))
+    rules = Counter(node.op.rule for node in after.topo() if isinstance(node.op, Fused))
+    assert rules["updates"] == 2
+    assert rules["bias_relu_dropout"] >= 2
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
