@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from alexnet_ir.backends.base import Backend
-from alexnet_ir.backends.cpu.backend import CpuBackend
-from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.diagnostics import Source, error
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.plan import Plan
+from alexnet_ir.ir.timeline import simulate
+from alexnet_ir.ir.types import Placement
 from alexnet_ir.ops.loss import Hinge, LossOp, SoftmaxCrossEntropy
 from alexnet_ir.ops.update import Adam, Sgd, UpdateOp
-from alexnet_ir.passes.base import Hook, run_passes
+from alexnet_ir.passes.base import Hook, Pass, PassRecord, run_passes
 from alexnet_ir.passes.fc_to_conv import FcToConv
+from alexnet_ir.passes.fit import fit
+from alexnet_ir.passes.fuse import Fuse
 from alexnet_ir.passes.loss import Loss
+from alexnet_ir.passes.partition import Partition
+from alexnet_ir.passes.placements import follow
 from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.schedule import Schedule
 from alexnet_ir.passes.table import pipeline
 from alexnet_ir.passes.update import Update
+from alexnet_ir.placement import Placing, placing_of
+from alexnet_ir.setup import Setup
 
-BACKENDS: dict[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
 LOSSES: dict[str, LossOp] = {op.name: op for op in (SoftmaxCrossEntropy(), Hinge())}
 UPDATES: dict[str, UpdateOp] = {op.name: op for op in (Sgd(), Adam())}
 
@@ -48,18 +53,55 @@ def recipe_of(model: Model) -> spec.TrainSpec:
     return model.train
 
 
+ONE = Placing("single", 1)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program and how it came about: the `logical` graph of what is to be done, the `local` one of what each device
+    does, the same `fused`, and the plan. `recomputed` are the nodes that run again so that a memory limit holds."""
+
+    placing: Placing
+    logical: Graph
+    local: Graph
+    fused: Graph
+    plan: Plan
+    recomputed: tuple[str, ...] = ()
+
+    def states(self) -> dict[str, Placement]:
+        """Where each state lies."""
+        return {state.name: self.logical.tensor(state.read).placement for state in self.logical.states.values()}
+
+
+def compile_step(model: Model, setup: Setup, hook: Hook | None = None) -> Compiled:
+    """The training step for some devices; AlexnetError where it cannot be placed as asked, or does not fit."""
+    forward = run_passes(model.graph, [_training_passes(model)["loss"]])
+
+    def predict(placing: Placing) -> float:
+        return simulate(_lowered(_step_graph(model, placing), placing, setup).plan, setup.profile).seconds
+
+    placing = placing_of(model, forward, len(setup.devices), setup.place, setup.profile, predict)
+    return _lowered(_step_graph(model, placing, hook), placing, setup, hook)
+
+
+def compile_inference(model: Model, setup: Setup, step: Compiled, size: Pair | None = None) -> Compiled:
+    """The evaluation that goes with a training step, its states placed alike; at another size, the dense one."""
+    name, options = ("infer", {}) if size is None else ("dense", {"fc-to-conv": FcToConv(size)})
+    placing = step.placing
+    if placing.devices > 1:
+        alone = run_passes(model.graph, pipeline(name, options))
+        strategies = follow(alone, placing.devices, placing.modes, step.states())
+        options = {**options, "partition": Partition(placing.devices, strategies, step.states())}
+    return _lowered(run_passes(model.graph, pipeline(name, options)), placing, setup)
+
+
 def training_graph(model: Model, hook: Hook | None = None) -> Graph:
-    """The whole training step: forward, loss, backward, update."""
-    recipe = recipe_of(model)
-    options = {
-        "loss": Loss(LOSSES[recipe.loss.name], recipe.loss.weights, recipe.span),
-        "update": Update(UPDATES[recipe.optimizer.name], recipe.span),
-    }
-    return run_passes(model.graph, pipeline("train", options), hook)
+    """The whole training step: forward, loss, backward, update. Logical, on one device."""
+    return _step_graph(model, ONE, hook)
 
 
 def inference_graph(model: Model, hook: Hook | None = None) -> Graph:
-    """The forward graph as it evaluates."""
+    """The forward graph as it evaluates. Logical, on one device."""
     return run_passes(model.graph, pipeline("infer", {}), hook)
 
 
@@ -69,23 +111,40 @@ def dense_graph(model: Model, size: Pair, hook: Hook | None = None) -> Graph:
 
 
 def plan_of(graph: Graph) -> Plan:
-    """The plan for one device."""
+    """The plan of a graph as it stands, for a backend that knows of no fusion."""
     return PlanMemory().run(Schedule().run(graph))
 
 
-def backend_for(devices: str | None) -> Backend:
-    """The backend for `--devices`; AlexnetError where there is no such device."""
-    names = [name.strip() for name in (devices or "cpu").split(",")]
-    if all(name.isdecimal() for name in names):
-        raise error(
-            f"--devices {devices}: no GPU can be used: this version runs on the CPU", helps=["use --devices cpu"]
-        )
-    unknown = [name for name in names if name not in BACKENDS and not name.isdecimal()]
-    if unknown:
-        raise error(
-            f"--devices {devices}: no such device as {unknown[0]!r}", helps=[f"there is {' and '.join(BACKENDS)}"]
-        )
-    if len(names) > 1:
-        message = f"--devices {devices}: placement on several devices is accepted by check, but nothing runs it yet"
-        raise error(message, helps=["use --devices cpu"])
-    return BACKENDS[names[0]]
+def _training_passes(model: Model) -> dict[str, Pass]:
+    recipe = recipe_of(model)
+    return {
+        "loss": Loss(LOSSES[recipe.loss.name], recipe.loss.weights, recipe.span),
+        "update": Update(UPDATES[recipe.optimizer.name], recipe.span),
+    }
+
+
+def _step_graph(model: Model, placing: Placing, hook: Hook | None = None) -> Graph:
+    options = _training_passes(model) | {"partition": Partition(placing.devices, placing.strategies)}
+    return run_passes(model.graph, pipeline("train", options), hook)
+
+
+def _lowered(logical: Graph, placing: Placing, setup: Setup, hook: Hook | None = None) -> Compiled:
+    """What each device does of a logical graph."""
+    target, graphs = setup.backend.target, [logical]
+
+    def keep(record: PassRecord, graph: Graph) -> None:
+        graphs.append(graph.copy())
+        if hook is not None:
+            hook(record, graph)
+
+    run_passes(logical, pipeline("lower", {"fuse": Fuse(target)}), keep)
+    _, local, fused = graphs
+    memory, schedule = PlanMemory(target), Schedule(setup.profile, memory=setup.memory_limit or 0)
+
+    def planned(graph: Graph) -> Plan:
+        return schedule.planned(graph, memory.run)
+
+    if setup.memory_limit is None:
+        return Compiled(placing, logical, local, fused, planned(fused))
+    fitted, plan, recomputed = fit(fused, setup.memory_limit, planned)
+    return Compiled(placing, logical, local, fitted, plan, recomputed)

@@ -6,8 +6,8 @@ After:   %conv1.grad_weight = conv_grad_weight(%relu1.grad_input, %image) {size 
          output loss = %loss
          output conv1.weight.grad = %conv1.grad_weight
 
-A gradient is placed dually to its value (`ir.types.dual`); a parameter's is brought to the parameter's own placement, for
-the update. So communication needs no rule of its own here: it is the gradient of the forward reshards.
+A gradient is placed dually to its value (`ir.types.dual`); a parameter's is brought to the parameter's own placement,
+for the update. So communication needs no rule of its own here: it is the gradient of the forward reshards.
 """
 
 from __future__ import annotations

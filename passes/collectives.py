@@ -1,7 +1,8 @@
 """Reshards as what each device does: slices, copies, concatenations and sums.
 
-What is added up is added in the order of the devices on every device, so that all have the same bits. A reduction to all
-devices is shared out along an axis where one can be, and then gathered; else device 0 makes the sum and sends it.
+What is added up is added in the order of the devices, on one device for each part of it, so that all have the same
+bits. A reduction to all devices is shared out along an axis where one can be, and then gathered; else device 0 makes
+the sum and sends it.
 """
 
 from __future__ import annotations

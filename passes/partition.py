@@ -4,8 +4,8 @@ Before:  %conv3 = conv(%pool2, %conv3.weight) {pad = 1} : f32[128, 384, 13, 13]
 After:   %conv3.all_gather = reshard(%pool2) {to = "replicated"} : f32[128, 256, 13, 13]
          %conv3 = conv(%conv3.all_gather, %conv3.weight) {pad = 1} : f32[128, 384, 13, 13] split(1)
 
-Which op is shared out in which way is the option `strategies` (made by `placements` or `search`); this pass only carries
-it out. The graph stays one logical graph: `distribute` writes what each device does.
+Which op is shared out in which way is the option `strategies` (made by `placements` or `search`); this pass only
+carries it out. The graph stays one logical graph: `distribute` writes what each device does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From what a placement says of layers to a strategy for every node of a forward graph.
 
-A placement says how each layer with parameters is shared out (its mode); what is not said lies on device 0. Layers without
-parameters follow their producer: of the strategies that move the fewest bytes, forward and backward, they take the one
-that leaves their result as their operand lies.
+A placement says how each layer with parameters is shared out (its mode); what is not said lies on device 0. Layers
+without parameters follow their producer: of the strategies that move the fewest bytes, forward and backward, they take
+the one that leaves their result as their operand lies.
 """
 
 from __future__ import annotations
@@ -56,6 +56,14 @@ def in_mode(strategy: Strategy, mode: Mode) -> bool:
         "channels": (BATCH, CHANNELS),
         "inputs": (CHANNELS, PARTIAL),
     }[mode] == (weight, result)  # fmt: skip
+
+
+def mode_of(strategy: Strategy) -> Mode:
+    """The mode of a layer that runs by this strategy; one that all devices run whole counts as the first's."""
+    modes: tuple[Mode, ...] = ("batch", "channels", "inputs")
+    found = next((mode for mode in modes if in_mode(strategy, mode)), None)
+    (result,) = strategy.results
+    return found or (result if isinstance(result, On) else On(0))
 
 
 def possible(graph: Graph, node: Node, mode: Mode, devices: int) -> Strategy | None:
@@ -168,7 +176,7 @@ class _Follower:
         return self.found
 
     def strategy(self, node: Node) -> Strategy:
-        """The one that its mode asks for, else the one that moves least; then the one that leaves things as they are."""
+        """The one that its mode asks for, else the one that moves least, and then that leaves things as they are."""
         options = strategies_of(self.graph, node, self.devices)
         if isinstance(node.op, PRODUCTS):
             mode = self.modes.get(node.name, On(0))
