@@ -189,7 +189,7 @@ def _scattered(graph: Graph, piece: Piece) -> str | None:
 
 def _composed(graph: Graph, rule: str, piece: Piece, leaving: list[Value]) -> tuple[Fused, list[Value]]:
     """The op that does what the piece does, and the operands it reads."""
-    made = [value for node in piece for value in node.results]
+    made = dict.fromkeys(value for node in piece for value in node.results)
     operands = list(dict.fromkeys(v for node in piece for v in node.operands if v not in made))
     number = {value: i for i, value in enumerate([*operands, *made])}
     parts = tuple(Part(node.op, tuple(number[v] for v in node.operands)) for node in piece)

@@ -243,3 +243,30 @@ def test_operands_stand_before_what_reads_them(graph: Graph) -> None:
         assert seen.issuperset(node.operands)
         seen.update(node.results)
     assert len(seen) >= len(graph)
+
+
+def test_renumbering_keeps_everything_but_the_ids() -> None:
+    graph = Graph("g")
+    x = graph.input("x", f32(2))
+    w = graph.state("w", f32(2), Constant(0))
+    late = graph.emit(Relu(), x, name="late")
+    early = graph.emit(Relu(), w, name="early")
+    graph.outputs = {"late": late, "early": early}
+    graph.set_update("w", graph.emit(Add(), late, early, name="both"))
+    text, ages = print_graph(graph), {node.id: position for position, node in enumerate(graph.topo())}
+    ages[late.node] = 9
+    graph.renumber(ages)
+    verify(graph)
+    assert [node.name for node in sorted(graph.topo(), key=lambda node: node.id)] == ["x", "w", "early", "late", "both"]
+    assert sorted(print_graph(graph).splitlines()) == sorted(text.splitlines())
+    assert graph.emit(Relu(), graph.outputs["late"], name="late") not in (late, early)
+
+
+def test_another_name() -> None:
+    graph = Graph("g")
+    value = graph.emit(Relu(), graph.input("x", f32(2)), name="a")
+    graph.rename(graph.node(value), "b")
+    assert (graph.value_name(value), graph.named("b"), "a" in graph) == ("b", value, False)
+    with pytest.raises(ValueError, match="the graph has a `x` already"):
+        graph.rename(graph.node(value), "x")
+    verify(graph)

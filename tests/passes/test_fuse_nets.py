@@ -32,7 +32,8 @@ from alexnet_ir.passes.rewrite import Piece
 
 from .. import strategies
 from ..ops.helpers import evaluate
-from .test_fuse import ALL, BIAS_RELU_DROPOUT, CONV_BIAS_RELU, DEVICES, LOSS_GRAD
+from .fuse_texts import BIAS_RELU_DROPOUT, CONV_BIAS_RELU, DEVICES, LOSS_GRAD
+from .test_fuse import ALL
 
 # --- what must hold -----------------------------------------------------------------------------------------------
 
