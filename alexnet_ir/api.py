@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from operator import index
 from pathlib import Path
 
-from alexnet_ir.compiler import backend_for, inference_graph, read_model, training_graph
+from alexnet_ir.compiler import inference_graph, read_model, training_graph
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.ir.graph import Graph
+from alexnet_ir.setup import setup_of
 from alexnet_ir.training.step import TrainingStep
 
 
@@ -26,9 +27,17 @@ class Compiled:
 
     model: Model
 
-    def trainer(self, *, devices: str | None = None, seed: int | None = None) -> TrainingStep:
-        """The training step on a device, with fresh weights; AlexnetError where the file has no `train` section."""
-        return TrainingStep(self.model, backend_for(devices), seed)
+    def trainer(
+        self,
+        *,
+        devices: str | None = None,
+        place: str | None = None,
+        memory_limit: int | None = None,
+        seed: int | None = None,
+    ) -> TrainingStep:
+        """The training step with fresh weights, on devices as in `--devices`, placed as in `--place`, in so many bytes
+        a device; AlexnetError where the file has no `train` section, or that cannot be."""
+        return TrainingStep(self.model, setup_of(devices, place, memory_limit=memory_limit), seed)
 
     def training_graph(self) -> Graph:
         """Forward, loss, backward and update as one graph."""

@@ -17,7 +17,7 @@ import numpy as np
 
 import alexnet_ir
 from alexnet_ir.backends.executable import NumpyExecutable
-from alexnet_ir.compiler import backend_for
+from alexnet_ir.setup import setup_of
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args()
     model = alexnet_ir.compile(args.file, batch=args.batch).model
-    step = alexnet_ir.TrainingStep(model, backend_for("cpu"))
+    step = alexnet_ir.TrainingStep(model, setup_of("cpu"))
     rng = np.random.default_rng(0)
     images = rng.normal(0, 50, (model.batch, *model.image)).astype(np.float32)
     labels = rng.integers(0, step.predict(images[:1]).shape[1], model.batch)

@@ -105,9 +105,7 @@ def batchnorm(write: Collectives, op: BatchNorm, types: Types, shares: Sequence[
     return {d: write.emit(d, apply, input[d], weight[d], bias[d], mean[d], variance[d]) for d in input}, mean, variance
 
 
-def batchnorm_grad(
-    write: Collectives, op: BatchNormGrad, types: Types, shares: Sequence[Shares]
-) -> tuple[Shares, ...]:
+def batchnorm_grad(write: Collectives, op: BatchNormGrad, types: Types, shares: Sequence[Shares]) -> tuple[Shares, ...]:
     """The gradients of weight and bias are sums over the global batch; the input's is made from them."""
     grad, input, weight, mean, variance = shares
     by_weight = BatchNormGradWeight(op.eps)

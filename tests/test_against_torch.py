@@ -25,6 +25,7 @@ from alexnet_ir.ir.names import LABEL, LOSS, SCORE, SEED, gradient
 from alexnet_ir.passes.backward import Backward
 from alexnet_ir.passes.base import run_passes
 from alexnet_ir.passes.loss import Loss
+from alexnet_ir.setup import Setup
 from alexnet_ir.training.step import TrainingStep, initial_values
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'alexnet-ir[torch]'")
@@ -231,7 +232,7 @@ def test_steps_and_evaluation(name: str, backend: str) -> None:
     """Losses of several updates (momentum, decay, twice the rate and no decay for biases, another mask each), weights
     and running statistics after them, and the scores that the net then gives at test time."""
     model, (runs, tolerance) = model_of(name), BACKENDS[backend]
-    step, twin = TrainingStep(model, runs), Twin(name)
+    step, twin = TrainingStep(model, Setup(runs)), Twin(name)
     step.weights.update(start(model))
     *training, (unseen, _) = batches(model)
     for images, labels in training:

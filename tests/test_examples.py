@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alexnet_ir.compiler import backend_for, inference_graph, read_model, recipe_of, training_graph
+from alexnet_ir.compiler import inference_graph, read_model, recipe_of, training_graph
 from alexnet_ir.data.batches import train_batches
 from alexnet_ir.data.dataset import Dataset
 from alexnet_ir.data.load import load as load_data
@@ -22,6 +22,7 @@ from alexnet_ir.ir.initial import Constant, Normal
 from alexnet_ir.ir.text import print_graph
 from alexnet_ir.ir.verify import verify
 from alexnet_ir.ops.table import parse
+from alexnet_ir.setup import setup_of
 from alexnet_ir.training.evaluate import Errors, evaluate
 from alexnet_ir.training.schedule import learning_rate, steps_of
 from alexnet_ir.training.step import TrainingStep
@@ -331,7 +332,7 @@ class Run:
     def __init__(self, model: Model) -> None:
         assert model.data is not None
         self.recipe = recipe_of(model)
-        self.step = TrainingStep(model, backend_for("cpu"))
+        self.step = TrainingStep(model, setup_of("cpu"))
         self.data: Dataset = load_data(model.data, model.image, self.step.seed)
         self.prep = Preprocessing.of(model.data, self.step.seed, self.data.train)
 

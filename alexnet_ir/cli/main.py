@@ -104,6 +104,7 @@ def _add_views(commands: Commands) -> None:
         "--emit", choices=["ast", "graph", "ir"], help="print the syntax tree, forward graph or whole step"
     )
     compile_.add_argument("-o", "--output", metavar="DIR", help="write what is shown and dumped to files in DIR")
+    _setup(compile_)
     _dense(compile_, "what the net makes of larger images, fully connected layers as convolutions")
     compile_.add_argument("--dump-after", metavar="PASS", help="the IR after this pass, or after `all`")
     _json(compile_)
@@ -117,11 +118,11 @@ def _add_training(commands: Commands) -> None:
     train.add_argument("--steps", type=int, metavar="N", help="stop after N steps")
     train.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
     train.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<file>-<n>)")
-    train.add_argument("--devices", metavar="LIST", help="cpu, or numbers of GPUs (default: what there is)")
+    _setup(train)
     evaluate = commands.add_parser("eval", help="top-1 and top-5 error of a trained net")
     evaluate.add_argument("run_or_weights", metavar="RUN_OR_WEIGHTS", help="a run's folder or a weights file")
     evaluate.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
-    evaluate.add_argument("--devices", metavar="LIST", help="cpu, or numbers of GPUs (default: what there is)")
+    _setup(evaluate)
     _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
 
@@ -138,6 +139,18 @@ def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="net.act=tanh, train.batch=64; may be repeated"
     )
+
+
+def _setup(parser: argparse.ArgumentParser) -> None:
+    """What a program is compiled for."""
+    parser.add_argument(
+        "--devices", metavar="LIST", help="cpu, numbers of GPUs, or cpu,cpu: logical devices (default: what there is)"
+    )
+    parser.add_argument(
+        "--place", metavar="NAME", help="a `place` section, or single, columns, data, weird_trick, auto"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="how fast a device is: gtx580, ..., or a file of `profile`")
+    parser.add_argument("--memory-limit", metavar="BYTES", help="of a device, such as 3GiB: recompute what goes beyond")
 
 
 def _dense(parser: argparse.ArgumentParser, help_: str) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from alexnet_ir.diagnostics import error
-from alexnet_ir.dsl.model import Choice
+from alexnet_ir.dsl.model import Choice, Model
+from alexnet_ir.passes.placements import BUILT_IN
+from alexnet_ir.placement import SINGLE
+from alexnet_ir.setup import Setup, setup_of
+
+UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
 def model_path(file: str | None) -> Path:
@@ -33,3 +39,30 @@ def choice_of(args: argparse.Namespace) -> Choice:
     if args.batch is not None and args.batch < 1:
         raise error(f"--batch {args.batch}: expected a whole number of at least 1")
     return Choice(args.recipe, args.data_section, args.net, args.batch, settings)
+
+
+def setup_from(args: argparse.Namespace, model: Model, *, present: bool = True) -> Setup:
+    """What the arguments say of devices. Where only a placement is named, there are as many logical devices as it is
+    for."""
+    devices = args.devices
+    if devices is None and args.place is not None:
+        devices = ",".join(["cpu"] * _devices_of(args.place, model))
+    return setup_of(devices, args.place, args.profile, memory_bytes(args.memory_limit), present=present)
+
+
+def _devices_of(place: str, model: Model) -> int:
+    """For how many devices a placement is; the built-in ones are for any number, as a rule two."""
+    sections = {section.name: section.devices for section in model.places}
+    return sections.get(place, 2 if place in BUILT_IN and place != SINGLE else 1)
+
+
+def memory_bytes(text: str | None) -> int | None:
+    """`3GiB`, `500 MB` or a number of bytes."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(|[kmg]i?b)", text.strip().lower())
+    if found is None:
+        raise error(
+            f"--memory-limit {text}: expected a number of bytes", helps=["for instance 3GiB, 500MB or 1000000000"]
+        )
+    return int(float(found[1]) * UNITS[found[2].upper()])

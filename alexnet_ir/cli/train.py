@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from alexnet_ir.cli.model import choice_of, model_path
+from alexnet_ir.cli.model import choice_of, model_path, setup_from
 from alexnet_ir.cli.terminal import show
-from alexnet_ir.compiler import backend_for
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import load, read_source
@@ -19,18 +18,19 @@ from alexnet_ir.training.step import SEEDS
 def run(args: argparse.Namespace) -> int:
     """Train, and say where the run lies."""
     path, choice = model_path(args.file), choice_of(args)
-    backend = backend_for(args.devices)
     model = load(read_source(path), choice)
+    setup = setup_from(args, model)
     if model.warnings:
         show(model.warnings)
     if args.seed is not None and not 0 <= args.seed < SEEDS:
         raise error(f"--seed {args.seed}: expected a whole number of at least 0 and less than 2 to the power of 63")
     limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
-    training = TrainingRun(model, choice, backend, limits)
+    training = TrainingRun(model, choice, setup, limits)
     folder = RunFolder(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
     chosen = "" if args.devices else " (no GPU can be used)"
     print(
-        f"training {model.net} of {path} by `train {training.recipe.name}` on {backend.name}{chosen}: "
+        f"training {model.net} of {path} by `train {training.recipe.name}` on {', '.join(setup.devices)}{chosen}"
+        f"{_placed(training)}: "
         f"{len(training.data.train):,} images, batch {model.batch}, {training.steps_per_epoch} steps an epoch, "
         f"seed {training.step.seed}",
         flush=True,
@@ -40,6 +40,12 @@ def run(args: argparse.Namespace) -> int:
     finally:
         print(f"the run is in {folder.path}", flush=True)
     return 0
+
+
+def _placed(training: TrainingRun) -> str:
+    """Which placement, where there are several devices."""
+    placing = training.step.compiled.placing
+    return f", placed by `{placing.name}`" if placing.devices > 1 else ""
 
 
 def _stop(args: argparse.Namespace) -> spec.Stop | None:

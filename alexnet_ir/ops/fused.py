@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet_ir.ir.attributes import TEXT, WHOLE, Kind, attribute
 from alexnet_ir.ir.op import Array, Cost, Op, Part, TypeRuleError
-from alexnet_ir.ir.types import TensorType
+from alexnet_ir.ir.types import REPLICATED, TensorType
 
 __all__ = ["Fused", "Part"]
 
@@ -71,14 +71,13 @@ class Fused(Op):
             number = results.stop
 
     def types(self, operands: Sequence[TensorType]) -> list[TensorType]:
-        """The types of all values by number, by the rules of the parts."""
-        devices = 1 + max((t.device for t in operands), default=0)
-        found = list(operands)
+        """The types of all values by number, by the rules of the parts; where they lie is said of the whole."""
+        found = [type_.at(REPLICATED) for type_ in operands]
         for part, results in self.walk(len(operands)):
             if not all(number < results.start for number in part.operands):
                 raise TypeRuleError("S004", f"`fused`: {part.op.name} reads a value that is not there yet")
-            inferred = part.op.infer([found[number] for number in part.operands], devices)
-            found += (t for t in inferred if isinstance(t, TensorType))
+            inferred = part.op.infer([found[number] for number in part.operands])
+            found += (t.at(REPLICATED) for t in inferred if isinstance(t, TensorType))
         return found
 
     def hidden(self, operands: Sequence[TensorType]) -> dict[int, TensorType]:

@@ -12,7 +12,6 @@ from typing import Never
 import numpy as np
 from tqdm import tqdm
 
-from alexnet_ir.backends.base import Backend
 from alexnet_ir.compiler import recipe_of
 from alexnet_ir.data.batches import train_batches
 from alexnet_ir.data.dataset import Dataset
@@ -23,6 +22,7 @@ from alexnet_ir.diagnostics import AlexnetError, Diagnostic, error
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.ir.op import Array
+from alexnet_ir.setup import Setup
 from alexnet_ir.training.evaluate import evaluate, ranks
 from alexnet_ir.training.run import BEST, FINAL, EpochMetrics, RunFolder
 from alexnet_ir.training.schedule import learning_rate, steps_of, unsupported
@@ -46,7 +46,7 @@ class TrainingRun:
     """One run, from the recipe to the final weights. AlexnetError where the recipe asks for what nothing runs yet, or
     the data is not there; nothing is written before that is known."""
 
-    def __init__(self, model: Model, choice: Choice, backend: Backend, limits: Limits) -> None:
+    def __init__(self, model: Model, choice: Choice, setup: Setup, limits: Limits) -> None:
         self.model, self.choice = model, choice
         self.recipe = recipe_of(model)
         self.stop = limits.stop or self.recipe.stop
@@ -61,7 +61,7 @@ class TrainingRun:
         # Made and thrown away, so that a set smaller than a batch is refused before anything is written.
         next(train_batches(self.data.train, self.preprocessing, model.batch, 0))
         self.steps_per_epoch = len(self.data.train) // model.batch
-        self.step = TrainingStep(model, backend, seed)
+        self.step = TrainingStep(model, setup, seed)
         self.best = math.inf
 
     @property

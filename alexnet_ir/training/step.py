@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alexnet_ir.backends.base import Backend, Executable, Storage
-from alexnet_ir.compiler import dense_graph, inference_graph, plan_of, recipe_of, training_graph
+from alexnet_ir.backends.base import Executable, Storage
+from alexnet_ir.compiler import compile_inference, compile_step, recipe_of
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.names import LABEL, LOSS, SCORE, SEED, STEP, rate
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
+from alexnet_ir.setup import Setup
 
 Floats = NDArray[np.floating[Any]]
 SEEDS = 2**63
@@ -58,12 +59,12 @@ class TrainingStep:
     """`loss = step(images, labels)` updates the weights once.
 
     `lr` is the recipe's learning rate, to be set by whoever follows a schedule; `steps` counts the updates made;
-    `scores` and `last_loss` are the last batch's, from before the update.
+    `scores` and `last_loss` are the last batch's, from before the update. `compiled` is the program it runs.
     """
 
-    def __init__(self, model: Model, backend: Backend, seed: int | None = None) -> None:
+    def __init__(self, model: Model, setup: Setup, seed: int | None = None) -> None:
         recipe = recipe_of(model)
-        self.model, self.backend = model, backend
+        self.model, self.setup = model, setup
         self.seed = recipe.seed if seed is None else index(seed)
         if not 0 <= self.seed < SEEDS:
             raise ValueError(f"seed: expected a whole number of at least 0 and less than 2**63, found {seed}")
@@ -71,9 +72,10 @@ class TrainingStep:
         self.steps = 0
         self.scores: Floats = np.zeros((0, 0), np.float32)
         self.last_loss = 0.0
-        plan = plan_of(training_graph(model))
-        self._storage = backend.storage(plan, initial_values(plan, self.seed))
-        self._training: Executable = backend.build(plan, self._storage)
+        self.compiled = compile_step(model, setup)
+        plan = self.compiled.plan
+        self._storage: Storage = setup.backend.storage(plan, initial_values(plan, self.seed))
+        self._training: Executable = setup.backend.build(plan, self._storage)
         self._rates = {
             name: getattr(recipe.optimizer, f.name)
             for f in fields(recipe.optimizer)
@@ -105,8 +107,8 @@ class TrainingStep:
     def dense(self, height: int, width: int) -> Callable[[ArrayLike], Floats]:
         """From images [n, channels, height, width], not below the net's own size, to maps of scores [n, classes, rows,
         columns], by the weights as they are then. AlexnetError where the net cannot take that size."""
-        plan = plan_of(dense_graph(self.model, (index(height), index(width))))
-        executable, scores = self.backend.build(plan, self._storage), plan.outputs[SCORE].type.shape[1:]
+        plan = compile_inference(self.model, self.setup, self.compiled, (index(height), index(width))).plan
+        executable, scores = self.setup.backend.build(plan, self._storage), plan.outputs[SCORE].type.shape[1:]
         image = (self.model.image[0], height, width)
         return lambda images: self._scored(executable, self._images(images, exact=False, image=image), scores)
 
@@ -133,9 +135,14 @@ class TrainingStep:
             except ValueError as failure:
                 raise error(f"these weights are not those of {self.model.net}: {failure}") from None
 
+    @property
+    def exchanged_bytes(self) -> int:
+        """What the last update moved between devices, as counted."""
+        return self._training.exchanged_bytes
+
     @cached_property
     def _inference(self) -> Executable:
-        return self.backend.build(plan_of(inference_graph(self.model)), self._storage)
+        return self.setup.backend.build(compile_inference(self.model, self.setup, self.compiled).plan, self._storage)
 
     def _images(self, images: ArrayLike, *, exact: bool, image: Sequence[int] = ()) -> Array:
         array = np.asarray(images, np.float32)

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.reference.executor import ReferenceBackend
-from alexnet_ir.compiler import BACKENDS, inference_graph, plan_of, read_model, training_graph
+from alexnet_ir.compiler import inference_graph, plan_of, read_model, training_graph
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.initial import Constant
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import Add, Identity, Scale
+from alexnet_ir.setup import BACKENDS, Setup
 from alexnet_ir.training.step import TrainingStep, initial_values
 
 from .. import strategies
@@ -47,7 +48,7 @@ def images(count: int, seed: int = 0) -> Array:
 
 def losses(grown: strategies.Grown, backend: Backend, steps: int = 3) -> tuple[list[float], dict[str, Array]]:
     """The losses of some steps on batches of their own, and the weights after them."""
-    step = TrainingStep(read_model(grown.text), backend)
+    step = TrainingStep(read_model(grown.text), Setup(backend))
     found = []
     for number in range(steps):
         feeds = grown.feeds(seed=number)
@@ -86,7 +87,7 @@ def test_the_same_seed_is_the_same_bits(grown: strategies.Grown) -> None:
 @EACH
 def test_another_seed_is_another_net(backend: Backend) -> None:
     model = read_model(TEXT)
-    steps = [TrainingStep(model, backend, seed) for seed in (1, 2, 1)]
+    steps = [TrainingStep(model, Setup(backend), seed) for seed in (1, 2, 1)]
     found = [step(images(4), [0, 1, 2, 0]) for step in steps]
     assert found[0] == found[2] != found[1]
     weights = [step.weights["conv1.weight"] for step in steps]
@@ -127,7 +128,7 @@ def test_masks_are_the_same_everywhere(p: float) -> None:
 
 @EACH
 def test_scores_do_not_depend_on_who_else_is_asked(backend: Backend) -> None:
-    step = TrainingStep(read_model(TEXT), backend)
+    step = TrainingStep(read_model(TEXT), Setup(backend))
     step(images(4), [0, 1, 2, 0])
     given = images(11, 1)
     together = step.predict(given)
@@ -141,7 +142,7 @@ def test_scores_do_not_depend_on_who_else_is_asked(backend: Backend) -> None:
 @settings(max_examples=25, deadline=None)
 @given(strategies.nets())
 def test_prediction_of_any_net_does_not_train_it(grown: strategies.Grown) -> None:
-    step = TrainingStep(read_model(grown.text), CpuBackend())
+    step = TrainingStep(read_model(grown.text), Setup(CpuBackend()))
     before = dict(step.weights)
     given = grown.feeds()["image"]
     scores = step.predict(given)
@@ -181,7 +182,7 @@ def test_nan_reaches_the_loss(backend: Backend, op: str) -> None:
     text = f"alx 1 net N {{ image = input(2, 6, 6) return image -> {op} -> flatten -> fc(3) }} {RECIPE}"
     given = images(4)
     given[1, 1, 3, 2] = np.nan
-    step = TrainingStep(read_model(text), backend)
+    step = TrainingStep(read_model(text), Setup(backend))
     assert np.isnan(step(given, [0, 1, 2, 0]))
     assert np.isnan(step.scores[1]).any()
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from alexnet_ir.cli.dense import averaged, size_of, uncropped
-from alexnet_ir.compiler import backend_for, read_model
+from alexnet_ir.compiler import read_model
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.dsl.spec import CenterCrop, SubtractMean
+from alexnet_ir.setup import setup_of
 from alexnet_ir.training.step import TrainingStep
 
 from .conftest import EXAMPLES, Run
@@ -77,7 +78,7 @@ def test_data_of_another_size(run: Run, small: Path) -> None:
 
 
 def test_scores_are_means_over_the_map() -> None:
-    step = TrainingStep(read_model(MADE_UP), backend_for("cpu"))
+    step = TrainingStep(read_model(MADE_UP), setup_of("cpu"))
     images = np.random.default_rng(0).standard_normal((5, 2, 8, 10)).astype("f4")
     maps = step.dense(8, 10)(images)
     assert maps.shape == (5, 3, 2, 3)

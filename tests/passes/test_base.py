@@ -206,7 +206,8 @@ def test_twice_the_same_text_is_twice_the_same_graph(grown: strategies.Grown) ->
 DIGEST = """\
 import hashlib, sys
 import numpy as np
-from alexnet_ir.compiler import BACKENDS, inference_graph, plan_of, read_model, training_graph
+from alexnet_ir.setup import Setup
+from alexnet_ir.compiler import inference_graph, plan_of, read_model, training_graph
 from alexnet_ir.ir.text import print_graph
 from alexnet_ir.training.step import TrainingStep
 for text in sys.stdin.read().split("\\0"):
@@ -214,7 +215,7 @@ for text in sys.stdin.read().split("\\0"):
     digest = hashlib.sha256(print_graph(training_graph(model)).encode())
     digest.update(print_graph(inference_graph(model)).encode())
     digest.update(repr(plan_of(training_graph(model)).steps).encode())
-    step = TrainingStep(model, BACKENDS["cpu"])
+    step = TrainingStep(model, Setup())
     images = np.random.default_rng(0).random((model.batch, *model.image))
     for _ in range(2):
         digest.update(repr(step(images, np.arange(model.batch) % 2)).encode())

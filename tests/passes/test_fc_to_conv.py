@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 
-from alexnet_ir.compiler import backend_for, dense_graph, inference_graph, read_model
+from alexnet_ir.compiler import dense_graph, inference_graph, read_model
 from alexnet_ir.dense import dense_figures
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.dsl.model import Choice, Model
@@ -20,6 +20,7 @@ from alexnet_ir.ir.text import print_graph
 from alexnet_ir.ops.table import parse
 from alexnet_ir.passes.base import run_passes
 from alexnet_ir.passes.fc_to_conv import FcToConv
+from alexnet_ir.setup import setup_of
 from alexnet_ir.training.step import TrainingStep
 
 from .. import strategies
@@ -140,7 +141,7 @@ def test_a_residual_net_at_its_own_size() -> None:
 
 @pytest.mark.slow
 def test_alexnet_on_the_cpu() -> None:
-    step = TrainingStep(read_model(EXAMPLES / "alexnet.alx", Choice(batch=1)), backend_for("cpu"))
+    step = TrainingStep(read_model(EXAMPLES / "alexnet.alx", Choice(batch=1)), setup_of("cpu"))
     image = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype("f4")
     scores = step.predict(image)
     np.testing.assert_allclose(step.dense(224, 224)(image)[..., 0, 0], scores, atol=1e-5 * np.abs(scores).max())
@@ -311,7 +312,7 @@ def test_the_weights_of_training_load_unchanged() -> None:
 
 
 def test_maps_are_of_the_weights_as_they_are() -> None:
-    step = TrainingStep(read_model(EXAMPLES / "digits.alx", Choice(batch=4)), backend_for("cpu"))
+    step = TrainingStep(read_model(EXAMPLES / "digits.alx", Choice(batch=4)), setup_of("cpu"))
     maps, random = step.dense(12, 16), np.random.default_rng(0)
     images, large = random.standard_normal((5, 1, 8, 8)), random.standard_normal((5, 1, 12, 16))
     before = maps(large)
