@@ -260,3 +260,10 @@ def legal_order(plan: Plan, choose: random.Random) -> list[int]:
         order.append(choose.choice(ready))
         done |= 1 << order[-1]
     return order
+
+
+def same(found: dict[str, Array], expected: dict[str, Array]) -> None:
+    """The same arrays, bit by bit (NaN is NaN)."""
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
