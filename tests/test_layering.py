@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ir",),
     ("ops",),
     ("dsl", "passes", "backends"),
-    ("setup", "placement"),
+    ("setup", "placement", "measure"),
     ("compiler",),
     ("data", "training", "examples"),
     ("cli", "report", "dense", "summary", "difference", "drawing", "api", "__init__", "__main__"),

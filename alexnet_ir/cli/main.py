@@ -125,6 +125,11 @@ def _add_training(commands: Commands) -> None:
     _setup(evaluate)
     _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
+    profile = commands.add_parser("profile", help="measure how fast this machine is, to compile for it")
+    profile.add_argument("--devices", metavar="LIST", help="cpu, or cpu,cpu for logical devices that share it")
+    profile.add_argument("-o", "--output", metavar="FILE", help="write it as JSON, for --profile FILE")
+    profile.add_argument("--quick", action="store_true", help="roughly, in less than a second")
+    _json(profile)
 
 
 def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:
