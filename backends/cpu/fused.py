@@ -120,15 +120,18 @@ class FusedParts:
         return _Layout(types, homes, hidden, workspace)
 
     def _homes(self, op: Fused, count: int) -> dict[int, int]:
-        """The results that hold the values of the parts, by number."""
+        """The results that hold the values of the parts, by number: their own, and what a part may overwrite with a
+        value that has one, if it is the last to read that."""
         homes = {number: home for home, number in enumerate(op.yields)}
         last = last_readers(op)
         for position, (part, numbers) in reversed(list(enumerate(op.walk(count)))):
+            passed = set()
             for result, operand in self.kernel_of(part.op).in_place(part.op):
                 source, number = part.operands[operand], numbers[result]
                 is_free = source >= count and last[source] == position and part.operands.count(source) == 1
-                if number in homes and source not in homes and is_free:
+                if number in homes and number not in passed and source not in homes and is_free:
                     homes[source] = homes[number]
+                    passed.add(number)
         return homes
 
     def _parts(self, op: Fused, operands: Arrays, outs: Arrays, scratch: Arrays) -> list[Work]:

@@ -12,7 +12,7 @@ ELEMENTS = 1 << 16
 """Of an elementwise operation at a time."""
 CACHE_BYTES = 1 << 20
 """Of maps at a time, where an image is taken by itself."""
-COLUMN_BYTES = 8 << 20
+COLUMN_BYTES = 2 << 20
 """Of unrolled windows at a time."""
 
 
