@@ -21,7 +21,7 @@ from alexnet_ir.ops.shape import Copy
 from alexnet_ir.passes.lifetimes import BEFORE, lifetimes
 from alexnet_ir.passes.order import dependencies, overlapped_order, overtaking, plain_order
 
-ROUNDS = 8
+ROUNDS = 5
 """How many overlapped orders are tried, each with more steps pinned, before the plain one stands."""
 
 
@@ -57,11 +57,12 @@ class Schedule:
         for number in range(ROUNDS):
             order = orders.overlapped(self.profile, pinned)
             plan = plan_memory(orders.program(order))
-            if simulate(plan, self.profile).seconds >= seconds:
-                break
-            if max(arena.peak for arena in plan.arenas) <= most:
+            fits = max(arena.peak for arena in plan.arenas) <= most
+            if fits and simulate(plan, self.profile).seconds < seconds:
                 return plan
             ahead = overtaking(orders.plain, order, orders.streams)
+            if fits or not ahead:
+                break
             needs = [(need, order[position]) for position, need in _needs(plan) if order[position] in ahead]
             # Where nothing alone is too much, what is live would fit but lies apart: pin a few of those that need most.
             beyond = [node for need, node in needs if need > most]

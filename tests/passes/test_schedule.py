@@ -151,7 +151,7 @@ def check_updates_are_early(program: Program) -> None:
             assert all(updates & set(other.results) for other in between)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(strategies.nets())
 def test_programs_of_any_net(grown: strategies.Grown) -> None:
     model = read_model(grown.text)
@@ -162,7 +162,7 @@ def test_programs_of_any_net(grown: strategies.Grown) -> None:
         assert order(Schedule(GTX580).run(graph)) == order(program)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(strategies.nets())
 def test_programs_of_any_net_on_several_devices(grown: strategies.Grown) -> None:
     graph = replicas(training_graph(read_model(grown.text)), 2 + len(grown.text) % 2)
