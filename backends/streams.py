@@ -19,12 +19,19 @@ class _Progress:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._ended: set[int] = set()
+        self._begun = False
         self.failure: BaseException | None = None
+
+    def begin(self) -> None:
+        """All streams are there. Before that nobody runs a step, so that it can still be called off."""
+        with self._changed:
+            self._begun = True
+            self._changed.notify_all()
 
     def wait(self, positions: Sequence[int]) -> bool:
         """Wait until these steps have ended; False where they never will."""
         with self._changed:
-            self._changed.wait_for(lambda: self.failure is not None or self._ended.issuperset(positions))
+            self._changed.wait_for(lambda: self.failure or (self._begun and self._ended.issuperset(positions)))
             return self.failure is None
 
     def end(self, position: int) -> None:
@@ -57,15 +64,17 @@ def run_streams(plan: Plan, step: RunStep) -> None:
 def _run_threads(plan: Plan, streams: Iterable[list[int]], step: RunStep) -> None:
     progress = _Progress()
     threads = [threading.Thread(target=_follow, args=(plan, own, step, progress), daemon=True) for own in streams]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
+        progress.begin()
         for thread in threads:
             thread.join()
     except BaseException as interrupt:
         progress.fail(interrupt)
         for thread in threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
     if progress.failure is not None:
         raise progress.failure
 
