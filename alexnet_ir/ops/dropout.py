@@ -14,7 +14,7 @@ from alexnet_ir.ir.attributes import FRACTION, WHOLE, attribute, choice
 from alexnet_ir.ir.graph import Builder, Node, Value
 from alexnet_ir.ir.op import Array, Op, Strategy
 from alexnet_ir.ir.types import BATCH, CHANNELS, PARTIAL, REPLICATED, TensorType, f32
-from alexnet_ir.ops.rules import want_shape
+from alexnet_ir.ops.rules import want_rank, want_shape
 from alexnet_ir.philox import Domain, Key, keep_mask
 
 
@@ -38,6 +38,8 @@ class Dropout(Op):
     def type_rule(self, input: TensorType, seed: TensorType, step: TensorType) -> TensorType:
         want_shape(self.name, "a seed", seed, ())
         want_shape(self.name, "a step", step, ())
+        if self.period:
+            want_rank(self.name, "a share", input, 1, 6)
         return f32(*input.shape)
 
     def reference(self, input: Array, seed: Array, step: Array) -> Array:

@@ -83,7 +83,7 @@ class SoftmaxCrossEntropy(LossOp):
         yield Strategy((CHANNELS, REPLICATED), (PARTIAL, CHANNELS), exchanged)
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
-        op = SoftmaxCrossEntropyGrad()
+        op = SoftmaxCrossEntropyGrad(self.count)
         return build.emit(op, grads[0], node.results[1], node.operands[1], name="grad_input"), None
 
 
@@ -134,7 +134,7 @@ class Hinge(LossOp):
         return loss, slopes
 
     def gradient(self, build: Builder, node: Node, *grads: Value) -> tuple[Value | None, ...]:
-        return build.emit(HingeGrad(), grads[0], node.results[1], name="grad_input"), None
+        return build.emit(HingeGrad(self.count), grads[0], node.results[1], name="grad_input"), None
 
 
 @dataclass(frozen=True)
@@ -213,6 +213,7 @@ class SoftmaxCrossEntropyShare(Op):
         want_vector(self.name, scores)
         for name, row in zip(self.operands[1:], rows, strict=True):
             want_shape(self.name, name, row, scores.shape[:1])
+        want_dtype(self.name, "labels", rows[0], "i32")
         return SCALAR, f32(*scores.shape)
 
     def reference(self, scores: Array, label: Array, max: Array, sum: Array) -> tuple[Array, ...]:

@@ -79,7 +79,8 @@ class Concat(Op):
         axis, first = self.axis, inputs[0].shape
         want_rank(self.name, "an input", inputs[0], axis + 1, 6)
         for position, other in enumerate(inputs[1:], 2):
-            if (*other.shape[:axis], *other.shape[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]):
+            same_rank = len(other.shape) == len(first)
+            if not same_rank or (*other.shape[:axis], *other.shape[axis + 1 :]) != (*first[:axis], *first[axis + 1 :]):
                 raise TypeRuleError(
                     "S017",
                     f"`concat` joins channels, so all else must agree: value 1 is {sample_text(inputs[0])}, "

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alexnet_ir.ir.op import Array, Op
-from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad, BatchNormInference, RunningAverage
+from alexnet_ir.ops.batchnorm import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormGradInput,
+    BatchNormGradWeight,
+    BatchNormInference,
+    ChannelSquares,
+    RunningAverage,
+)
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.dense import BiasAdd, BiasGrad, Fc, FcGradInput, FcGradWeight
 from alexnet_ir.ops.dropout import Dropout
@@ -27,7 +35,16 @@ from alexnet_ir.ops.elementwise import (
 )
 from alexnet_ir.ops.fused import Fused, Part
 from alexnet_ir.ops.local import Local, LocalGradInput, LocalGradWeight
-from alexnet_ir.ops.loss import Hinge, HingeGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad
+from alexnet_ir.ops.loss import (
+    Hinge,
+    HingeGrad,
+    Maximum,
+    RowExpSum,
+    RowMax,
+    SoftmaxCrossEntropy,
+    SoftmaxCrossEntropyGrad,
+    SoftmaxCrossEntropyShare,
+)
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
 from alexnet_ir.ops.placing import Reshard
 from alexnet_ir.ops.pool import (
@@ -191,6 +208,13 @@ def _normalizations() -> list[Row]:
             Row(what, BatchNorm(0.1), [normal(*shape), normal(c), normal(c)]),
             Row(what, BatchNormGrad(), [normal(*shape), normal(*shape), normal(c), normal(c), positive(c)]),
             Row(what, BatchNormInference(), [normal(*shape), normal(c), normal(c), normal(c), positive(c)]),
+            Row(what, ChannelSquares(), [normal(*shape), normal(c)]),
+            Row(what, BatchNormGradWeight(0.1), [normal(*shape), normal(*shape), normal(c), positive(c)]),
+            Row(
+                what,
+                BatchNormGradInput(24, 0.1),
+                [normal(*shape), normal(*shape), normal(c), normal(c), positive(c), normal(c), normal(c)],
+            ),
         ]
     rows += [
         Row("plain", RunningAverage(), [normal(4), normal(4)]),
@@ -229,6 +253,8 @@ def _the_rest() -> list[Row]:
         Row("test", Dropout(0.5, stream=3), [normal(3, 7), seed, step]),
         Row("train", Dropout(0.3, "train", 1), [normal(2, 2, 3, 3), seed, step]),
         Row("never", Dropout(0), [normal(2, 3), seed, step]),
+        Row("later-images", Dropout(0.5, start=42), [normal(2, 7), seed, step]),
+        Row("later-channels", Dropout(0.4, "train", 2, start=8, period=24), [normal(3, 2, 2, 2), seed, step]),
         Row("map", Flatten(), [normal(2, 3, 2, 2)]),
         Row("vector", Flatten(), [normal(2, 3)]),
         Row("map", Unflatten((3, 2, 2)), [normal(2, 12)]),
@@ -236,14 +262,31 @@ def _the_rest() -> list[Row]:
         Row("maps", Concat(), [normal(2, 1, 2, 2), normal(2, 3, 2, 2), normal(2, 2, 2, 2)]),
         Row("vectors", Concat(), [normal(2, 1), normal(2, 3)]),
         Row("one", Concat(), [normal(2, 3)]),
+        Row("images", Concat(0), [normal(2, 3), normal(1, 3)]),
+        Row("numbers", Concat(0), [normal(2), normal(3)]),
+        Row("rows", Concat(2), [normal(2, 3, 1, 2), normal(2, 3, 2, 2)]),
         Row("map", Slice(1, 3), [normal(2, 4, 2, 2)]),
+        Row("images", Slice(1, 3, 0), [normal(4, 2, 2, 2)]),
+        Row("columns", Slice(0, 2, 3), [normal(1, 2, 2, 3)]),
         Row("vector", Slice(0, 1), [normal(2, 3)]),
         Row("scalar", Fill(1.0), []),
         Row("tensor", Fill(-0.5, (2, 3)), []),
         Row("plain", SoftmaxCrossEntropy(), [normal(4, 5), whole(5, 4)]),
         Row("large", SoftmaxCrossEntropy(), [fixed([[900.0, -900.0, 899.0]]), fixed([2], "int32")], smooth=False),
         Row("plain", SoftmaxCrossEntropyGrad(), [normal(), positive(4, 5), whole(5, 4)]),
+        Row("share", SoftmaxCrossEntropy(12), [normal(4, 5), whole(5, 4)]),
+        Row("images", SoftmaxCrossEntropyGrad(12), [normal(), positive(4, 5), whole(5, 4)]),
+        Row("classes", SoftmaxCrossEntropyGrad(first=3), [normal(), positive(6, 3), whole(9, 6)]),
+        Row("plain", RowMax(), [normal(4, 5)]),
+        Row("special", RowMax(), [fixed([[0.0, float("nan")], [float("-inf"), -2.0]])], smooth=False),
+        Row("plain", Maximum(), [normal(7), normal(7)]),
+        Row("special", Maximum(), [fixed([1.0, float("nan"), 0.0]), fixed([float("nan"), 2.0, 0.0])], smooth=False),
+        Row("plain", RowExpSum(), [normal(4, 5), normal(4)]),
+        Row("first", SoftmaxCrossEntropyShare(0), [normal(6, 3), whole(9, 6), normal(6), positive(6)]),
+        Row("later", SoftmaxCrossEntropyShare(6), [normal(6, 3), whole(9, 6), normal(6), positive(6)]),
         Row("plain", Hinge(), [normal(4, 5), whole(5, 4)]),
+        Row("share", Hinge(12), [normal(4, 5), whole(5, 4)]),
+        Row("share", HingeGrad(12), [normal(), normal(4, 5)]),
         Row("one-class", Hinge(), [normal(2, 1), whole(1, 2)]),
         Row("plain", HingeGrad(), [normal(), normal(4, 5)]),
         Row("plain", Sgd(), [normal(2, 3), normal(2, 3), normal(2, 3), *scalars]),

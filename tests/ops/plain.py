@@ -30,6 +30,8 @@ from alexnet_ir.ops import (
 )
 from alexnet_ir.philox import Domain, Key, random_bits
 
+from . import plain_shares as shares
+
 Contact = tuple[int, int, tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
@@ -353,8 +355,10 @@ def global_mean_grad(op: Any, grad: Array) -> Array:
 def dropped(op: dropout.Dropout, input: Array, seed: Array, step: Array) -> Array:
     key = Key(int(seed), Domain.DROPOUT, op.stream, int(step))
     out = np.zeros(input.shape)
+    sample = math.prod(input.shape[1:])
     for index, at in enumerate(each(out)):
-        if int(random_bits(key, 1, index)[0]) >= round(op.p * 2**32):
+        beyond = at[0] * op.period + index % sample if op.period else index
+        if int(random_bits(key, 1, op.start + beyond)[0]) >= round(op.p * 2**32):
             out[at] = input[at] if op.scale == "test" else input[at] / (1 - op.p)
     return out
 
@@ -371,8 +375,9 @@ def unflat(op: Any, input: Array) -> Array:
     return out
 
 
-def concat(op: Op, *inputs: Array) -> Array:
-    return np.array([[channel for i in inputs for channel in i[n]] for n in range(len(inputs[0]))])
+def concat(op: Any, *inputs: Array) -> Array:
+    parts = [np.take(i, c, axis=op.axis) for i in inputs for c in range(i.shape[op.axis])]
+    return np.stack(parts, axis=op.axis)
 
 
 def sliced(op: Any, input: Array) -> Array:
@@ -396,23 +401,24 @@ def softmax_rows(scores: Array) -> Array:
     return out
 
 
-def cross_entropy(op: Op, scores: Array, label: Array) -> tuple[Array, ...]:
+def cross_entropy(op: Any, scores: Array, label: Array) -> tuple[Array, ...]:
     out = softmax_rows(scores)
     losses = [
         max(row) - row[t] + math.log(math.fsum(math.exp(s - max(row)) for s in row))
         for row, t in zip(scores, label, strict=True)
     ]
-    return np.array(sum(losses) / len(losses)), out
+    return np.array(sum(losses) / (op.count or len(losses))), out
 
 
-def cross_entropy_grad(op: Op, grad: Array, softmax: Array, label: Array) -> Array:
+def cross_entropy_grad(op: Any, grad: Array, softmax: Array, label: Array) -> Array:
     out = np.zeros(softmax.shape)
     for n, j in each(out):
-        out[n, j] = float(grad) * (softmax[n, j] - (1 if j == label[n] else 0)) / len(label)
+        own = 1 if op.first + j == label[n] else 0
+        out[n, j] = float(grad) * (softmax[n, j] - own) / (op.count or len(label))
     return out
 
 
-def hinge(op: Op, scores: Array, label: Array) -> tuple[Array, ...]:
+def hinge(op: Any, scores: Array, label: Array) -> tuple[Array, ...]:
     total, slopes = 0.0, np.zeros(scores.shape)
     for n, t in enumerate(label):
         for j in range(scores.shape[1]):
@@ -421,13 +427,13 @@ def hinge(op: Op, scores: Array, label: Array) -> tuple[Array, ...]:
                 total += margin
                 slopes[n, j] += 1
                 slopes[n, t] -= 1
-    return np.array(total / len(label)), slopes
+    return np.array(total / (op.count or len(label))), slopes
 
 
-def hinge_grad(op: Op, grad: Array, slopes: Array) -> Array:
+def hinge_grad(op: Any, grad: Array, slopes: Array) -> Array:
     out = np.zeros(slopes.shape)
     for at in each(out):
-        out[at] = float(grad) * slopes[at] / len(slopes)
+        out[at] = float(grad) * slopes[at] / (op.count or len(slopes))
     return out
 
 
@@ -503,6 +509,9 @@ PLAIN: dict[type[Op], Callable[..., Any]] = {
     batchnorm.BatchNormGrad: batch_norm_grad,
     batchnorm.BatchNormInference: batch_norm_inference,
     batchnorm.RunningAverage: mapped(lambda op, r, b: (1 - op.momentum) * r + op.momentum * op.correction * b),
+    batchnorm.ChannelSquares: shares.channel_squares,
+    batchnorm.BatchNormGradWeight: shares.batch_norm_to_weight,
+    batchnorm.BatchNormGradInput: shares.batch_norm_to_input,
     dropout.Dropout: dropped,
     shape.Flatten: flat,
     shape.Unflatten: unflat,
@@ -511,6 +520,10 @@ PLAIN: dict[type[Op], Callable[..., Any]] = {
     shape.Fill: fill,
     loss.SoftmaxCrossEntropy: cross_entropy,
     loss.SoftmaxCrossEntropyGrad: cross_entropy_grad,
+    loss.RowMax: shares.row_max,
+    loss.Maximum: mapped(lambda op, x, y: shares.larger_of(x, y)),
+    loss.RowExpSum: shares.row_exp_sum,
+    loss.SoftmaxCrossEntropyShare: shares.cross_entropy_share,
     loss.Hinge: hinge,
     loss.HingeGrad: hinge_grad,
     fused.Fused: composed,

@@ -11,13 +11,28 @@ from hypothesis import strategies as st
 
 from alexnet_ir.ir.op import Op, TypeRuleError
 from alexnet_ir.ir.types import REPLICATED, SCALAR, ErrorType, On, Partial, Placement, Split, TensorType, f32
-from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad, RunningAverage
+from alexnet_ir.ops.batchnorm import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormGradInput,
+    BatchNormGradWeight,
+    ChannelSquares,
+    RunningAverage,
+)
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.dense import BiasAdd, BiasGrad, Fc, FcGradInput, FcGradWeight
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import Add, Relu, ReluGrad
 from alexnet_ir.ops.local import Local, LocalGradInput
-from alexnet_ir.ops.loss import Hinge, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad
+from alexnet_ir.ops.loss import (
+    Hinge,
+    Maximum,
+    RowExpSum,
+    RowMax,
+    SoftmaxCrossEntropy,
+    SoftmaxCrossEntropyGrad,
+    SoftmaxCrossEntropyShare,
+)
 from alexnet_ir.ops.normalize import LocalNorm, Lrn, LrnGrad
 from alexnet_ir.ops.pool import AvgPool, GlobalAvgPool, L2PoolGrad, MaxPool, MaxPoolGrad
 from alexnet_ir.ops.shape import Concat, Flatten, Slice, Unflatten
@@ -60,6 +75,7 @@ REFUSALS: list[tuple[Op, Sequence[TensorType], str, str | None, str]] = [
     (Concat(), [MAP, MAP, f32(2, 3, 3, 2)], "S017", None, "value 1 is 3 x 2 x 2, value 3 is 3 x 3 x 2"),
     (Concat(), [MAP, VECTOR], "S017", None, "value 1 is 3 x 2 x 2, value 2 is 12"),
     (Concat(), [VECTOR, f32(3, 12)], "S017", None, "`concat` joins channels"),
+    (Concat(), [VECTOR, f32(2)], "S017", None, "`concat` joins channels"),
     (BatchNorm(), [f32(1, 3), f32(3), f32(3)], "S018", None, "`batchnorm` needs two values of each channel"),
     # What only a pass can get wrong.
     (Conv(), [MAP, f32(4, 2, 1, 1)], "S004", None, "`conv`: kernels over 2 channels, not 3"),
@@ -81,6 +97,7 @@ REFUSALS: list[tuple[Op, Sequence[TensorType], str, str | None, str]] = [
     (BatchNormGrad(), [VECTOR, MAP, *[f32(3)] * 3], "S004", None, "expected a gradient of shape (2, 3, 2, 2)"),
     (RunningAverage(), [f32(3), f32(2)], "S004", None, "expected a batch's statistic of shape (3,)"),
     (Dropout(0.5), [MAP, LABELS, SCALAR], "S004", None, "expected a seed of shape ()"),
+    (Dropout(0.5, period=8), [SCALAR, SCALAR, SCALAR], "S004", None, "`dropout`: a share of f32[] has the wrong"),
     (Flatten(), [SCALAR], "S004", None, "wrong number of axes"),
     (Unflatten((3, 2)), [VECTOR], "S004", None, "f32[2, 12] does not hold (3, 2)"),
     (Slice(2, 4), [MAP], "S004", None, "has no 2 to 4"),
@@ -88,6 +105,14 @@ REFUSALS: list[tuple[Op, Sequence[TensorType], str, str | None, str]] = [
     (Hinge(), [VECTOR, TensorType("i32", (3,))], "S004", None, "expected labels of shape (2,), found (3,)"),
     (Hinge(), [VECTOR, f32(2)], "S004", None, "expected labels of type i32, found f32"),
     (SoftmaxCrossEntropyGrad(), [f32(2), VECTOR, LABELS], "S004", None, "expected a gradient of shape ()"),
+    (RowMax(), [MAP], "S003", None, "`row_max` wants a vector"),
+    (Maximum(), [VECTOR, MAP], "S004", None, "`maximum`: expected a value of shape (2, 12)"),
+    (RowExpSum(), [VECTOR, f32(12)], "S004", None, "expected a number for each row of shape (2,)"),
+    (SoftmaxCrossEntropyShare(0), [VECTOR, LABELS, f32(2), f32(3)], "S004", None, "expected sum of shape (2,)"),
+    (SoftmaxCrossEntropyShare(0), [VECTOR, *[f32(2)] * 3], "S004", None, "expected labels of type i32, found f32"),
+    (ChannelSquares(), [MAP, f32(2)], "S004", None, "expected a number for each channel of shape (3,)"),
+    (BatchNormGradWeight(), [VECTOR, MAP, f32(3), f32(3)], "S004", None, "expected a gradient of shape (2, 3, 2, 2)"),
+    (BatchNormGradInput(4), [MAP, MAP, *[f32(3)] * 4, f32(2)], "S004", None, "expected a number for each channel"),
     (Sgd(), [MAP, MAP, VECTOR, *[SCALAR] * 5], "S004", None, "expected gradient of shape (2, 3, 2, 2)"),
     (Adam(), [MAP, MAP, MAP, MAP, *[SCALAR] * 7, f32(1)], "S004", None, "expected decay_mult of shape ()"),
 ]  # fmt: skip

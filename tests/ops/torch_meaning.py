@@ -91,12 +91,14 @@ def batch_norm_inference(op: Any, input: Tensor, weight: Tensor, bias: Tensor, *
     return F.batch_norm(input, *running, weight, bias, training=False, eps=op.eps)
 
 
-def cross_entropy(op: Op, scores: Tensor, label: Tensor) -> tuple[Tensor, ...]:
-    return F.cross_entropy(scores, label.long()), F.softmax(scores, dim=1)
+def cross_entropy(op: Any, scores: Tensor, label: Tensor) -> tuple[Tensor, ...]:
+    total = F.cross_entropy(scores, label.long(), reduction="sum")
+    return total / (op.count or len(label)), F.softmax(scores, dim=1)
 
 
-def hinge(op: Op, scores: Tensor, label: Tensor) -> Tensor:
-    return F.multi_margin_loss(scores, label.long()) * scores.shape[1]
+def hinge(op: Any, scores: Tensor, label: Tensor) -> Tensor:
+    total = F.multi_margin_loss(scores, label.long(), reduction="sum") * scores.shape[1]
+    return total / (op.count or len(label))
 
 
 MEANINGS: dict[type[Op], Callable[..., Any]] = {
@@ -117,5 +119,8 @@ MEANINGS: dict[type[Op], Callable[..., Any]] = {
     batchnorm.BatchNorm: batch_norm,
     batchnorm.BatchNormInference: batch_norm_inference,
     loss.SoftmaxCrossEntropy: cross_entropy,
+    loss.RowMax: lambda op, x: torch.amax(x, dim=1),
+    loss.Maximum: lambda op, x, y: torch.maximum(x, y),
+    loss.RowExpSum: lambda op, x, top: torch.logsumexp(x - top[:, None], dim=1).exp(),
     loss.Hinge: hinge,
 }
