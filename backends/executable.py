@@ -39,8 +39,9 @@ class NumpyExecutable:
                 if shard is not None:
                     self.values[shard][...] = share(whole, planned.type, device, self.plan.devices)
         self._copied = [0] * len(self.plan.steps)
-        run_streams(self.plan, self.step)
-        outputs = {name: assemble(self._shards(out.shards), out.type) for name, out in self.plan.outputs.items()}
+        with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
+            run_streams(self.plan, self.step)
+            outputs = {name: assemble(self._shards(out.shards), out.type) for name, out in self.plan.outputs.items()}
         self._replace_states()
         return outputs
 

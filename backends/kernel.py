@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from alexnet_ir.backends.memory import aligned
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.target import Bytes, InPlace, nowhere
@@ -25,8 +23,8 @@ Scratch = Callable[[Any, Types, Types], tuple[TensorType, ...]]
 """The scratch arrays of an op with operands and results of these types."""
 
 
-SMALL = 1 << 14
-"""Bytes of views, scalars and numbers an axis, which every kernel may take."""
+SMALL = 3 * 8192 * 4 + (1 << 14)
+"""Bytes that every kernel may take: NumPy's iterators buffer 8192 elements of an operand; views and scalars."""
 
 
 def small(op: Op, operands: Types, results: Types) -> int:
@@ -62,17 +60,3 @@ KernelOf = Callable[[Op], Kernel]
 def running(run: Run) -> Bind:
     """For a kernel with nothing to prepare."""
     return lambda op, operands, outs, scratch: partial(run, op, operands, outs, scratch)
-
-
-def by_meaning(op: Op, operands: Arrays, outs: Arrays, scratch: Arrays) -> None:
-    """The op's own meaning, copied to where the results belong."""
-    for out, result in zip(outs, op.evaluate(operands), strict=True):
-        np.copyto(out, result, casting="same_kind")
-
-
-def meaning_temporary(op: Op, operands: Types, results: Types) -> int:
-    """What a meaning allocates: its results, and some of their size and its operands' on the way there."""
-    return SMALL + 4 * sum(t.nbytes for t in (*operands, *results))
-
-
-MEANING = Kernel(running(by_meaning), temporary=meaning_temporary)

@@ -56,9 +56,8 @@ def run_streams(plan: Plan, step: RunStep) -> None:
     if len(streams) > 1:
         _run_threads(plan, streams.values(), step)
         return
-    with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
-        for position in range(len(plan.steps)):
-            step(position)
+    for position in range(len(plan.steps)):
+        step(position)
 
 
 def _run_threads(plan: Plan, streams: Iterable[list[int]], step: RunStep) -> None:
@@ -82,7 +81,7 @@ def _run_threads(plan: Plan, streams: Iterable[list[int]], step: RunStep) -> Non
 def _follow(plan: Plan, positions: list[int], step: RunStep, progress: _Progress) -> None:
     """One stream's steps."""
     try:
-        with np.errstate(all="ignore"):  # of this thread
+        with np.errstate(all="ignore"):  # each thread has a state of its own
             for position in positions:
                 if not progress.wait(plan.waits[position]):
                     return

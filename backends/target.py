@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alexnet_ir.backends.kernel import MEANING, Kernel, KernelOf
+from alexnet_ir.backends.kernel import Kernel, KernelOf
+from alexnet_ir.backends.meaning import MEANING
 from alexnet_ir.backends.memory import ALIGNMENT
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.target import Target

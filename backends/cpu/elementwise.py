@@ -140,8 +140,10 @@ def dropout(op: Dropout, operands: Arrays, outs: Arrays, scratch: Arrays) -> Non
 
 
 def dropout_bytes(op: Dropout, operands: Types, results: Types) -> int:
-    """What the generator takes for a piece: its counters, rounds, words and the mask."""
-    return SMALL + 27 * min(results[0].size, ELEMENTS) + (1 << 10)
+    """What the generator takes for a piece: counters, words and the mask, and the rounds of some of them."""
+    row = results[0].size // (results[0].shape[0] if op.period else 1)
+    count = min(row, ELEMENTS)
+    return SMALL + 11 * count + 12 * min(count, 1 << 15)
 
 
 KERNELS: Mapping[type[Op], Kernel] = {

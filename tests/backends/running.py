@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from alexnet_ir.backends.cpu.fused import type_of
 from alexnet_ir.backends.cpu.kernels import KERNELS
-from alexnet_ir.backends.kernel import Kernel
+from alexnet_ir.backends.kernel import Kernel, Work
 from alexnet_ir.backends.memory import array_at, buffer, carve
 from alexnet_ir.backends.target import kernel_of
 from alexnet_ir.ir.op import Array, Op
@@ -43,9 +43,14 @@ def types_of(op: Op, operands: Sequence[Array]) -> tuple[list[TensorType], list[
 
 
 def run(
-    op: Op, operands: Sequence[Array], over: tuple[int, int] | None = None, kernel: Kernel | None = None
+    op: Op,
+    operands: Sequence[Array],
+    over: tuple[int, int] | None = None,
+    kernel: Kernel | None = None,
+    around: Callable[[Work], None] = lambda work: work(),
 ) -> list[Array]:
-    """The results of a kernel; of `over` = (result, operand) the one lies in (a copy of) the other's memory."""
+    """The results of a kernel, its work done by `around`; of `over` = (result, operand) the one lies in (a copy of) the
+    other's memory."""
     kernel = kernel or KERNEL_OF(op)
     given = [a.copy() for a in operands]
     types, results = types_of(op, given)
@@ -58,7 +63,7 @@ def run(
     for position, operand in enumerate(given):
         operand.setflags(write=over is not None and position == over[1])
     with np.errstate(all="ignore"):
-        kernel.bind(op, given, outs, scratch)()
+        around(kernel.bind(op, given, outs, scratch))
     for memory in (*memories, workspace):
         memory.check()
     return outs
