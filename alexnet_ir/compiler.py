@@ -75,7 +75,7 @@ class Compiled:
 
 def compile_step(model: Model, setup: Setup, hook: Hook | None = None) -> Compiled:
     """The training step for some devices; AlexnetError where it cannot be placed as asked, or does not fit."""
-    forward = run_passes(model.graph, [_training_passes(model)["loss"]])
+    forward = run_passes(model.graph, [training_passes(model)["loss"]])
 
     def predict(placing: Placing) -> float:
         return simulate(_lowered(_step_graph(model, placing), placing, setup).plan, setup.profile).seconds
@@ -115,7 +115,8 @@ def plan_of(graph: Graph) -> Plan:
     return PlanMemory().run(Schedule().run(graph))
 
 
-def _training_passes(model: Model) -> dict[str, Pass]:
+def training_passes(model: Model) -> dict[str, Pass]:
+    """The passes of a training step that depend on the recipe."""
     recipe = recipe_of(model)
     return {
         "loss": Loss(LOSSES[recipe.loss.name], recipe.loss.weights, recipe.span),
@@ -124,7 +125,7 @@ def _training_passes(model: Model) -> dict[str, Pass]:
 
 
 def _step_graph(model: Model, placing: Placing, hook: Hook | None = None) -> Graph:
-    options = _training_passes(model) | {"partition": Partition(placing.devices, placing.strategies)}
+    options = training_passes(model) | {"partition": Partition(placing.devices, placing.strategies)}
     return run_passes(model.graph, pipeline("train", options), hook)
 
 

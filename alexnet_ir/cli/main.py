@@ -101,11 +101,16 @@ def _add_views(commands: Commands) -> None:
     compile_ = commands.add_parser("compile", help="compile the training step, and show what the passes make of it")
     _model(compile_)
     compile_.add_argument(
-        "--emit", choices=["ast", "graph", "ir"], help="print the syntax tree, forward graph or whole step"
+        "--emit",
+        choices=["ast", "graph", "ir", "plan"],
+        help="print the syntax tree, the forward graph, the step as it runs, or its plan",
     )
-    compile_.add_argument("-o", "--output", metavar="DIR", help="write what is shown and dumped to files in DIR")
+    compile_.add_argument("-o", "--output", metavar="DIR", help="write the report and all that is behind it to files")
     _setup(compile_)
     _dense(compile_, "what the net makes of larger images, fully connected layers as convolutions")
+    compile_.add_argument(
+        "--passes", nargs="?", const="", metavar="LIST", help="run these passes only: loss,backward; alone: list them"
+    )
     compile_.add_argument("--dump-after", metavar="PASS", help="the IR after this pass, or after `all`")
     _json(compile_)
 
