@@ -54,7 +54,7 @@ def fit(graph: Graph, limit: int, make_plan: MakePlan) -> tuple[Graph, Plan, tup
 def _keeps_its_promise(chosen: list[Drop], before: _Attempt, after: _Attempt) -> bool:
     """Whether at least half of what the drops should free is free; of too many at once, the clones meet."""
     promised = min(before.excess, sum(drop.frees for drop in chosen))
-    return 2 * (before.excess - after.excess) >= promised
+    return 2 * (before.over - after.over) >= promised
 
 
 def _enough(drops: list[Drop], excess: int) -> list[Drop]:
@@ -73,8 +73,9 @@ def _enough(drops: list[Drop], excess: int) -> list[Drop]:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A plan with some nodes dropped. `live` are the bytes in use at each position, from -1 on, on the fullest device;
-    `load` is less where less is in use beyond the limit."""
+    """A plan with some nodes dropped. `live` are the bytes in use at each position, from -1 on, on the fullest device,
+    and `excess` what that has too much; `over` is the excess of all devices, and `load` is less where less is in use
+    beyond the limit."""
 
     graph: Graph
     plan: Plan
@@ -83,6 +84,7 @@ class _Attempt:
     device: int
     live: tuple[int, ...]
     excess: int
+    over: int
     load: tuple[int, int]
 
     @property
@@ -114,12 +116,12 @@ class _Search:
         """The plan without these."""
         graph = run_passes(self.graph, [Recompute(dropped)]) if dropped else self.graph
         plan = self.make_plan(graph)
-        device = max(range(plan.devices), key=lambda d: plan.arenas[d].peak)
-        live = tuple(_live(plan, device))
-        room = self.limit - plan.arenas[device].states
-        load = max(live), sum(max(0, nbytes - room) for nbytes in live)
-        excess = plan.arenas[device].peak - self.limit
-        return _Attempt(graph, plan, dropped, lifetimes(plan), device, live, excess, load)
+        excess = [arena.peak - self.limit for arena in plan.arenas]
+        device = excess.index(max(excess))
+        live = [tuple(plan.arenas[d].states + nbytes for nbytes in _live(plan, d)) for d in range(plan.devices)]
+        load = max(map(max, live)), sum(max(0, nbytes - self.limit) for here in live for nbytes in here)
+        over = sum(max(0, each) for each in excess)
+        return _Attempt(graph, plan, dropped, lifetimes(plan), device, live[device], excess[device], over, load)
 
     def drops(self, attempt: _Attempt) -> Iterator[Drop]:
         """What would free bytes where most is live."""

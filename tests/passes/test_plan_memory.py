@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.compiler import inference_graph, read_model, training_graph
+from alexnet_ir.compiler import compile_step, inference_graph, read_model, training_graph
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.plan import Plan, Program, Slot
 from alexnet_ir.ir.target import Target
@@ -20,9 +20,22 @@ from alexnet_ir.passes.allocate import allocate
 from alexnet_ir.passes.lifetimes import Buffer, most_live
 from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.schedule import Schedule
+from alexnet_ir.setup import setup_of
 
 from .. import strategies
-from ..plans import SIMPLE, Machine, apart, check, check_memory, check_waits, kept, legal_order, live, same
+from ..plans import (
+    SIMPLE,
+    Machine,
+    apart,
+    check,
+    check_aliases,
+    check_memory,
+    check_waits,
+    kept,
+    legal_order,
+    live,
+    same,
+)
 from ..programs import MIXER, programs
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.alx"))
@@ -211,6 +224,19 @@ def test_examples_are_close_to_what_is_live(path: Path, target: Target) -> None:
     for graph in (training_graph(model), inference_graph(model)):
         (arena,) = plan_of(graph, target).arenas
         assert arena.lower_bound - arena.states <= arena.size <= 1.1 * (arena.lower_bound - arena.states)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["columns", "data"])
+@pytest.mark.parametrize("name", ["alexnet-2012", "googlenet", "resnet18"])
+def test_two_devices_are_close_to_what_is_live(name: str, place: str) -> None:
+    setup = setup_of("cpu,cpu", place)
+    plan = compile_step(read_model(EXAMPLES[0].with_name(f"{name}.alx")), setup).plan
+    for arena in plan.arenas:
+        assert arena.size <= 1.1 * (arena.lower_bound - arena.states)
+    check_aliases(plan, setup.backend.target)
+    updates = {update for state in plan.states.values() for update in state.updates}
+    assert set(plan.aliases) == updates - {None}, "every update is in place"
 
 
 def test_the_papers_net_in_figures() -> None:

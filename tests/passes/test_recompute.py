@@ -25,7 +25,8 @@ from alexnet_ir.passes.recompute import Recompute, can_be_cloned, forward
 from alexnet_ir.passes.schedule import Schedule
 
 from .. import strategies
-from ..plans import SIMPLE, Machine, check, same
+from ..plans import SIMPLE, Machine, check, legal_order, same
+from .replicas import replicas
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -120,6 +121,31 @@ def test_any_net_fits_its_limit_or_says_what_is_the_least(grown: strategies.Grow
     assert dropped
     check(plan, SIMPLE)
     expected, found = run(graph, grown, before), run(graph, grown, plan)
+    same(found[0], expected[0])
+    same(found[1], expected[1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(strategies.nets(), st.integers(0, 2**32))
+def test_several_devices_give_the_same_bits(grown: strategies.Grown, seed: int) -> None:
+    graph = replicas(training_graph(read_model(grown.text)))
+    plan = plan_of(graph)
+    check(plan, SIMPLE)
+    try:
+        _, fitted, dropped = fit(graph, int(plan.arenas[0].peak * 0.9), plan_of)
+    except AlexnetError:
+        return
+    check(fitted, SIMPLE)
+    assert all(arena.peak <= 0.9 * plan.arenas[0].peak for arena in fitted.arenas)
+    assert {name[-2:] for name in dropped} == {"@0", "@1"}
+    original = strategies.initial(training_graph(read_model(grown.text)))
+    states = {f"{name}@{d}": array.astype("f4") for name, array in original.items() for d in range(2)}
+    feeds = {f"{name}@{d}": value for name, value in grown.feeds().items() for d in range(2)}
+    feeds = {name: value for name, value in feeds.items() if name in graph.inputs}
+    defaults = {name: graph.node(v).op.default for name, v in graph.inputs.items() if name not in feeds}  # type: ignore[attr-defined]
+    expected = Machine(plan, states).run(feeds | defaults)
+    order = legal_order(fitted, random.Random(seed))
+    found = Machine(fitted, states).run(feeds | defaults, order)
     same(found[0], expected[0])
     same(found[1], expected[1])
 
