@@ -87,7 +87,7 @@ def fed(plan: Plan, feeds: Mapping[str, Any]) -> dict[str, Any]:
     return {**defaults, **{name: value for name, value in feeds.items() if name in plan.inputs}}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(strategies.nets(), st.integers(0, 2**32))
 def test_any_net_gives_the_same_bits(grown: strategies.Grown, seed: int) -> None:
     graph = training_graph(read_model(grown.text))
@@ -104,7 +104,7 @@ def test_any_net_gives_the_same_bits(grown: strategies.Grown, seed: int) -> None
     same(found[1], expected[1])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(strategies.nets(), st.sampled_from((0.95, 0.8, 0.6)))
 def test_any_net_fits_its_limit_or_says_what_is_the_least(grown: strategies.Grown, share: float) -> None:
     graph = training_graph(read_model(grown.text))
@@ -125,27 +125,23 @@ def test_any_net_fits_its_limit_or_says_what_is_the_least(grown: strategies.Grow
     same(found[1], expected[1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(strategies.nets(), st.integers(0, 2**32))
 def test_several_devices_give_the_same_bits(grown: strategies.Grown, seed: int) -> None:
     graph = replicas(training_graph(read_model(grown.text)))
-    plan = plan_of(graph)
+    choose, early = random.Random(seed), forward(graph)
+    nodes = [node.name for node in graph.topo() if node.id in early and can_be_cloned(node)]
+    again = run_passes(graph, [Recompute(tuple(choose.sample(nodes, choose.randint(0, len(nodes)))))])
+    plan, fitted = plan_of(graph), plan_of(again)
     check(plan, SIMPLE)
-    try:
-        _, fitted, dropped = fit(graph, int(plan.arenas[0].peak * 0.9), plan_of)
-    except AlexnetError:
-        return
     check(fitted, SIMPLE)
-    assert all(arena.peak <= 0.9 * plan.arenas[0].peak for arena in fitted.arenas)
-    assert {name[-2:] for name in dropped} == {"@0", "@1"}
     original = strategies.initial(training_graph(read_model(grown.text)))
     states = {f"{name}@{d}": array.astype("f4") for name, array in original.items() for d in range(2)}
     feeds = {f"{name}@{d}": value for name, value in grown.feeds().items() for d in range(2)}
     feeds = {name: value for name, value in feeds.items() if name in graph.inputs}
     defaults = {name: graph.node(v).op.default for name, v in graph.inputs.items() if name not in feeds}  # type: ignore[attr-defined]
     expected = Machine(plan, states).run(feeds | defaults)
-    order = legal_order(fitted, random.Random(seed))
-    found = Machine(fitted, states).run(feeds | defaults, order)
+    found = Machine(fitted, states).run(feeds | defaults, legal_order(fitted, choose))
     same(found[0], expected[0])
     same(found[1], expected[1])
 
@@ -169,6 +165,15 @@ def test_examples_under_a_limit(name: str, share: float, work: float) -> None:
     assert plan.arenas[0].peak <= limit
     assert flops(before) < flops(plan) <= work * flops(before)
     print(f"{name}: {before.arenas[0].peak:,} -> {plan.arenas[0].peak:,} bytes by running {', '.join(dropped)} again")
+
+
+@pytest.mark.slow
+def test_the_limit_holds_on_every_device() -> None:
+    graph = replicas(training_graph(read_model(EXAMPLES / "all-cnn-c.alx")))
+    limit = int(plan_of(graph).arenas[0].peak * 0.8)
+    _, plan, dropped = fit(graph, limit, plan_of)
+    assert all(arena.peak <= limit for arena in plan.arenas)
+    assert {name[-2:] for name in dropped} == {"@0", "@1"}
 
 
 def test_a_limit_that_is_out_of_reach_says_so() -> None:
