@@ -140,7 +140,8 @@ def _lowered(logical: Graph, placing: Placing, setup: Setup, hook: Hook | None =
 
     run_passes(logical, pipeline("lower", {"fuse": Fuse(target)}), keep)
     _, local, fused = graphs
-    memory, schedule = PlanMemory(target), Schedule(setup.profile, memory=setup.memory_limit or 0)
+    memory = PlanMemory(target)
+    schedule = Schedule(setup.profile, memory=setup.memory_limit or setup.profile.memory_bytes or 0)
 
     def planned(graph: Graph) -> Plan:
         return schedule.planned(graph, memory.run)

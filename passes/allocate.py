@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from alexnet_ir.passes.lifetimes import Buffer, most_live
 
-CLOSE = 1 / 256
-"""How much more than what is live at once is good enough."""
-WORK = 20_000
+CLOSE, SMALL = 1 / 64, 16 << 10
+"""How much more than what is live at once is good enough: this share of it, or so many bytes."""
+WORK = 10_000
 """How many buffers are placed in search of a better order, some 25 microseconds each."""
 
 ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
@@ -31,7 +31,8 @@ ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
 
 def allocate(buffers: Sequence[Buffer]) -> tuple[list[int], int]:
     """The offset in bytes of each buffer of one arena, and the arena's size."""
-    enough = int(most_live(buffers) * (1 + CLOSE))
+    live = most_live(buffers)
+    enough = live + max(int(live * CLOSE), SMALL)
     orders = [sorted(range(len(buffers)), key=lambda i: key(buffers[i])) for key in ORDERS]
     order, (offsets, size) = min(((order, place(buffers, order)) for order in orders), key=lambda found: found[1][1])
     return improved(buffers, order, enough) if size > enough else (offsets, size)
