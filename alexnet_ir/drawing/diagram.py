@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.ir.graph import Graph, Node
+from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.text import compact, value_text
 from alexnet_ir.ir.types import shape_text
 from alexnet_ir.ops.conv import ConvAttributes
@@ -52,19 +54,14 @@ class Diagram:
 def diagram(model: Model) -> Diagram:
     """The diagram of a model's net."""
     figures = {layer.path: layer for layer in summarize(model).layers}
-    reads = _reads(model)
-    users = [source for sources in reads.values() for source in sources]
-    home: dict[str, str] = {}  # the box that each layer is in
+    home = homes(model)
     lines: dict[str, list[str]] = {}
     for layer in model.layers:
-        sources = reads[layer.path]
-        path = layer.path
-        if layer.op in FOLLOWERS and len(sources) == 1 and users.count(sources[0]) == 1 and _siblings(path, sources[0]):
-            home[path] = home[sources[0]]
-            lines[home[path]].append(_description(model.graph, layer))
+        text = description(layer, *whole(model.graph, layer))
+        if home[layer.path] == layer.path:
+            lines[layer.path] = title(layer, text)
         else:
-            home[path] = path
-            lines[path] = _title(layer, _description(model.graph, layer))
+            lines[home[layer.path]].append(text)
     boxes = {
         path: Box(
             path,
@@ -77,11 +74,24 @@ def diagram(model: Model) -> Diagram:
     }
     arrows = dict.fromkeys(
         (home[source], home[path])
-        for path, sources in reads.items()
+        for path, sources in _reads(model).items()
         for source in sources
         if home[source] != home[path]
     )
     return Diagram(model.net, boxes, tuple(arrows))
+
+
+def homes(model: Model, followers: Collection[str] = FOLLOWERS, apart: Collection[str] = ()) -> dict[str, str]:
+    """The layer whose box each layer is in: its own, or that of the one it follows. Those `apart` follow none."""
+    reads = _reads(model)
+    users = [source for sources in reads.values() for source in sources]
+    home: dict[str, str] = {}
+    for layer in model.layers:
+        path, sources = layer.path, reads[layer.path]
+        follows = layer.op in followers and path not in apart and len(sources) == 1
+        follows = follows and users.count(sources[0]) == 1 and _siblings(path, sources[0])
+        home[path] = home[sources[0]] if follows else path
+    return home
 
 
 def _reads(model: Model) -> dict[str, list[str]]:
@@ -90,15 +100,15 @@ def _reads(model: Model) -> dict[str, list[str]]:
     owners = {layer.path: layer.path for layer in model.layers}
     reads: dict[str, list[str]] = {path: [] for path in owners}
     for node in graph.topo():
-        path = _layer_of(node)
+        path = layer_of(node)
         for operand in node.operands:
-            source = _layer_of(graph.node(operand))
+            source = layer_of(graph.node(operand))
             if path in reads and source in reads and source != path:
                 reads[path].append(source)
     return reads
 
 
-def _layer_of(node: Node) -> str:
+def layer_of(node: Node) -> str:
     """The path of the layer that a node belongs to: its name up to a dot, which paths do not have."""
     return node.name.partition(".")[0]
 
@@ -107,26 +117,35 @@ def _siblings(path: str, other: str) -> bool:
     return path.rpartition("/")[0] == other.rpartition("/")[0]
 
 
-def _title(layer: Layer, description: str) -> list[str]:
+def title(layer: Layer, text: str) -> list[str]:
+    """A layer's name and its description, unless the name says it all."""
     name = layer.path.rpartition("/")[2]
-    return [name] if description == layer.op and name.startswith(layer.op) else [name, description]
+    return [name] if text == layer.op and name.startswith(layer.op) else [name, text]
 
 
-def _description(graph: Graph, layer: Layer) -> str:
-    """`conv 96 of 11 x 11, stride 4`: an op with its main arguments."""
+def whole(graph: Graph, layer: Layer) -> tuple[Op, list[tuple[int, ...]], tuple[int, ...]]:
+    """A layer's op, and the shapes of its operands and of what it makes."""
     node = graph.node(graph.named(layer.path))
-    match node.op:
-        case ConvAttributes() as op:
-            kernels, _, *window = graph.tensor(node.operands[1]).shape
-            words = [f"{layer.op} {kernels} of {shape_text(tuple(window[:2]))}"]
+    return node.op, [graph.tensor(value).shape for value in node.operands], graph.tensor(node.results[0]).shape
+
+
+def description(
+    layer: Layer, op: Op, operands: Sequence[tuple[int, ...]], made: tuple[int, ...], *, deep: bool = False
+) -> str:
+    """`conv 96 of 11 x 11, stride 4`: an op with its main arguments; kernels with their depth if asked."""
+    match op:
+        case ConvAttributes():
+            kernels, depth, *window = operands[1]
+            sides = (*window[:2], *([depth] if deep else []))
+            words = [f"{layer.op} {kernels} of {shape_text(sides)}"]
             extras = {"stride": op.stride, "pad": op.pad, "groups": op.groups, "dilation": op.dilation}
             plain = {"stride": 1, "pad": 0, "groups": 1, "dilation": 1}
-        case Pool() as op:
+        case Pool():
             words = [f"{layer.op} {shape_text(op.size)}"]
             extras, plain = {"stride": op.stride, "pad": op.pad}, {"stride": compact(op.size), "pad": 0}
         case Fc():
-            return f"fc {graph.tensor(node.results[0]).shape[1]}"
-        case Dropout() as op:
+            return f"fc {made[1]}"
+        case Dropout():
             return f"dropout {op.p:g}"
         case _:
             return layer.op

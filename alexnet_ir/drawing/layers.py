@@ -22,14 +22,15 @@ SWEEPS = 12
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A vertex; `first` ones stand in the first rank, `last` ones in a rank behind all others. Where not all can stand
-    straight under each other, those of small weight give way."""
+    """A vertex; `first` ones stand in the first rank, `last` ones in a rank behind all others, those `alone` in a rank
+    of their own. Where not all can stand straight under each other, those of small weight give way."""
 
     width: float
     height: float
     weight: float = 1.0
     first: bool = False
     last: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class _Link:
     offset: float
 
 
-def place(sizes: Mapping[Key, Size], arrows: Sequence[Arrow]) -> Placed:
-    """Lay out an acyclic graph."""
+def place(sizes: Mapping[Key, Size], arrows: Sequence[Arrow], *, hanging: bool = False) -> Placed:
+    """Lay out an acyclic graph; `hanging`, vertices stand under those above rather than over those below."""
     ranks = _ranks(sizes, arrows)
     rows: list[list[Key]] = [[] for _ in range(max(ranks.values(), default=0) + 1)]
     for key in sizes:
@@ -82,7 +83,8 @@ def place(sizes: Mapping[Key, Size], arrows: Sequence[Arrow]) -> Placed:
             links.append(_Link(upper, lower, offset))
         chains[arrow] = chain
     rows = _ordered(rows, links)
-    return _placed(rows, all_sizes, _positions(rows, all_sizes, links, chains.values()), chains)
+    xs = _positions(rows, all_sizes, links, chains.values(), SWEEPS + hanging)
+    return _placed(rows, all_sizes, xs, chains)
 
 
 def _ranks(sizes: Mapping[Key, Size], arrows: Sequence[Arrow]) -> dict[Key, int]:
@@ -96,7 +98,14 @@ def _ranks(sizes: Mapping[Key, Size], arrows: Sequence[Arrow]) -> dict[Key, int]
     if any(size.first for size in sizes.values()):
         ranks = {key: rank if sizes[key].first else max(rank, 1) for key, rank in ranks.items()}
     behind = max((rank for key, rank in ranks.items() if not sizes[key].last), default=0) + 1
-    return {key: behind if sizes[key].last else rank for key, rank in ranks.items()}
+    return _secluded(sizes, {key: behind if sizes[key].last else rank for key, rank in ranks.items()})
+
+
+def _secluded(sizes: Mapping[Key, Size], ranks: Mapping[Key, int]) -> dict[Key, int]:
+    """The same ranks, with one more for each vertex that stands alone, above the others of its rank."""
+    slots = {key: (ranks[key], at if size.alone else len(sizes)) for at, (key, size) in enumerate(sizes.items())}
+    place = {slot: at for at, slot in enumerate(sorted(set(slots.values())))}
+    return {key: place[slot] for key, slot in slots.items()}
 
 
 def _ordered(rows: list[list[Key]], links: Sequence[_Link]) -> list[list[Key]]:
@@ -133,7 +142,11 @@ def _crossings(rows: list[list[Key]], links: Sequence[_Link]) -> int:
 
 
 def _positions(
-    rows: list[list[Key]], sizes: Mapping[Key, Size], links: Sequence[_Link], chains: Iterable[Sequence[Key]]
+    rows: list[list[Key]],
+    sizes: Mapping[Key, Size],
+    links: Sequence[_Link],
+    chains: Iterable[Sequence[Key]],
+    sweeps: int,
 ) -> dict[Key, float]:
     xs = dict.fromkeys(sizes, 0.0)
     above: dict[Key, list[tuple[Key, float]]] = {key: [] for key in sizes}
@@ -141,7 +154,7 @@ def _positions(
     for link in links:
         below[link.upper].append((link.lower, -link.offset))
         above[link.lower].append((link.upper, link.offset))
-    for sweep in range(SWEEPS):
+    for sweep in range(sweeps):
         down = sweep % 2 == 0
         for row in rows if down else rows[::-1]:
             if len(row) == 1 and (sizes[row[0]].first or sizes[row[0]].last):

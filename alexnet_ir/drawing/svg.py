@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -17,6 +17,8 @@ STUB = 15
 FILLS = {
     "input": "#ffffff", "conv": "#d6e6fa", "fc": "#d9f0dc", "pool": "#fde7c8", "join": "#e8dcf5", "other": "#f1f1ef",
 }  # fmt: skip
+ACCENT = "#b8470b"
+"""What is exchanged."""
 STYLE = (
     "text { font: 11px Helvetica, Arial, sans-serif; fill: #222 } .name { font-weight: bold; font-size: 12px }"
     " .shape { fill: #567; font-size: 10px }"
@@ -147,16 +149,21 @@ def _start(arrow: Arrow, placed: Placed, parts: dict[Key, Part]) -> tuple[float,
 
 def _arrow(arrow: Arrow, placed: Placed, parts: dict[Key, Part]) -> str:
     x, y = _start(arrow, placed, parts)
-    path = f"M{x:.1f} {y:.1f}"
     end, top = placed.xs[arrow.target] + arrow.target_offset, placed.ranks[arrow.target][0]
-    y = placed.ranks[arrow.source][1] + (STUB if arrow.source in parts else 0)
-    path += f" V{y:.1f}"
-    for lane, upper, lower in (*placed.lanes[arrow], (end, top, top)):
+    turn = placed.ranks[arrow.source][1] + (STUB if arrow.source in parts else 0)
+    tip = ' marker-end="url(#tip)"' if arrow.target[0] == "box" else ""
+    return f'<path class="arrow" d="{curve(x, y, turn, (*placed.lanes[arrow], (end, top, top)))}"{tip}/>'
+
+
+def curve(x: float, y: float, turn: float, stops: Iterable[tuple[float, float, float]]) -> str:
+    """A line from (x, y) straight down to `turn` and through stops: an x, and from where to where it is straight."""
+    path = f"M{x:.1f} {y:.1f} V{turn:.1f}"
+    y = turn
+    for lane, upper, lower in stops:
         middle = (y + upper) / 2
         path += f" C{x:.1f} {middle:.1f} {lane:.1f} {middle:.1f} {lane:.1f} {upper:.1f} V{lower:.1f}"
         x, y = lane, lower
-    tip = ' marker-end="url(#tip)"' if arrow.target[0] == "box" else ""
-    return f'<path class="arrow" d="{path}"{tip}/>'
+    return path
 
 
 def _shape(box: Box, arrow: Arrow, placed: Placed, parts: dict[Key, Part]) -> str:
