@@ -1,0 +1,206 @@
+"""Measures the tests: changes passes and type rules one place at a time, and counts the changes that some test finds.
+
+    pip install -e ".[test,mutation]" && python -m tests.mutation.run --sample 300 --seed 1
+
+What is committed is laid out as it is installed, in a folder that is thrown away. There the tests run once, to learn
+which of them run which line. Each mutant then gets the tests that run the changed line, quick ones first. Found means
+that a test fails, or that the tests take far longer than they should.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from coverage import CoverageData
+
+from tests.mutation.mutants import Mutant, mutants
+
+ROOT = Path(__file__).parents[2]
+MUTATED = ("passes/*.py", "ops/*.py", "ir/op.py", "ir/types.py", "ir/verify.py", "ir/graph.py")
+"""Inside the package, as it is installed."""
+TESTS = ("tests/ir", "tests/ops", "tests/passes")
+MOST_SECONDS = 40.0
+"""Of tests that one mutant gets, by what they took when they were measured."""
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.mutation.plugin", "--hypothesis-profile=mutation")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`killed` by a test, `timeout`, or `survived`."""
+
+    mutant: Mutant
+    word: str
+    seconds: float
+    tests: int
+
+
+# --- a tree as it is installed ------------------------------------------------------------------------------------
+
+
+def stage(folder: Path) -> Path:
+    """What is committed, with the folders beside the package inside it."""
+    packed = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    for package, source in project["package-dir"].items():
+        target = folder / package.replace(".", "/")
+        if target != folder / source:
+            shutil.copytree(folder / source, target)
+    return folder
+
+
+def environment(tree: Path, **more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(tree), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"} | more
+
+
+# --- which tests run which lines ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """For each file the tests that run each line, and the seconds of each test that passes."""
+
+    lines: Mapping[str, Mapping[int, Sequence[str]]]
+    seconds: Mapping[str, float]
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Those that run the changed lines, or else the function, quick ones first; of one test function's cases each
+        counts as slower than the one before."""
+        found = self._running(mutant, mutant.lines) or self._running(mutant, mutant.body)
+        before: Counter[str] = Counter()
+        ranked = []
+        for test in sorted(found, key=lambda test: (self.seconds[test], test)):
+            function = test.partition("[")[0]
+            ranked.append((self.seconds[test] * (1 + before[function]), test))
+            before[function] += 1
+        return self._within([test for _, test in sorted(ranked)])
+
+    def _running(self, mutant: Mutant, lines: range) -> set[str]:
+        run = self.lines.get(mutant.path, {})
+        return {test for line in lines for test in run.get(line, ()) if test in self.seconds}
+
+    def _within(self, tests: list[str]) -> list[str]:
+        chosen, left = [], MOST_SECONDS
+        for test in tests:
+            if chosen and left < self.seconds[test]:
+                break
+            chosen.append(test)
+            left -= self.seconds[test]
+        return chosen
+
+
+def measure(tree: Path, tests: Sequence[str]) -> Measured:
+    """Run all tests once, under coverage."""
+    data, seconds = tree / "coverage.data", tree / "seconds.json"
+    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "--source=alexnet_ir", *PYTEST, *tests]
+    subprocess.run(command, cwd=tree, env=environment(tree, MUTATION_SECONDS=str(seconds)))
+    found = CoverageData(str(data))
+    found.read()
+    package = tree / "alexnet_ir"
+    lines = {
+        Path(path).relative_to(package).as_posix(): found.contexts_by_lineno(path) for path in found.measured_files()
+    }
+    return Measured(lines, json.loads(seconds.read_text(encoding="utf-8")))
+
+
+# --- mutants ------------------------------------------------------------------------------------------------------
+
+
+def all_mutants(tree: Path) -> list[Mutant]:
+    package = tree / "alexnet_ir"
+    paths = sorted(path for pattern in MUTATED for path in package.glob(pattern))
+    texts = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    return [mutant for path, text in texts.items() for mutant in mutants(path, text)]
+
+
+def judge(mutant: Mutant | None, tests: Sequence[str], seconds: float, tree: Path) -> str:
+    """Run tests on a tree with this mutant in it, which is taken out again."""
+    path = tree / "alexnet_ir" / mutant.path if mutant else None
+    kept = path.read_text(encoding="utf-8") if path else ""
+    if path and mutant:
+        path.write_text(mutant.source, encoding="utf-8")
+    command = [sys.executable, *PYTEST, "-x", *tests]
+    run = subprocess.Popen(
+        command, cwd=tree, env=environment(tree, PYTHONDONTWRITEBYTECODE="1"), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        return "survived" if run.wait(timeout=60 + 4 * seconds) == 0 else "killed"
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        return "timeout"
+    finally:
+        if path:
+            path.write_text(kept, encoding="utf-8")
+
+
+def judge_all(sample: Sequence[Mutant], measured: Measured, trees: Sequence[Path]) -> list[Verdict]:
+    """The verdicts, one tree for each process."""
+    free: queue.Queue[Path] = queue.Queue()
+    for tree in trees:
+        free.put(tree)
+
+    def one(mutant: Mutant) -> Verdict:
+        tests, start, tree = measured.tests(mutant), time.perf_counter(), free.get()
+        seconds = sum(measured.seconds[test] for test in tests)
+        word = judge(mutant, tests, seconds, tree) if tests else "survived"
+        free.put(tree)
+        verdict = Verdict(mutant, word, time.perf_counter() - start, len(tests))
+        print(f"{word:9} {verdict.seconds:5.1f} s  {len(tests):4} tests  {mutant} {mutant.function}", flush=True)
+        return verdict
+
+    with ThreadPoolExecutor(len(trees)) as pool:
+        return list(pool.map(one, sample))
+
+
+# --- the report ---------------------------------------------------------------------------------------------------
+
+
+def report(verdicts: Sequence[Verdict]) -> None:
+    counts = Counter(verdict.word for verdict in verdicts)
+    found = counts["killed"] + counts["timeout"]
+    print("\nsurvivors:")
+    for verdict in verdicts:
+        if verdict.word == "survived":
+            print(f"\n{verdict.mutant} in {verdict.mutant.function}, {verdict.tests} tests\n{verdict.mutant.diff}")
+    print(f"\n{len(verdicts)} mutants: {counts['killed']} killed, {counts['timeout']} by timeout, "
+          f"{counts['survived']} survived; {100 * found / len(verdicts):.1f}% found")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, default=300, help="how many mutants")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--only", nargs="+", default=[], help="these mutants, as survivors are named: passes/fuse.py:12")
+    parser.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        trees = [stage(Path(tempfile.mkdtemp(dir=folder))) for _ in range(given.processes)]
+        everything = all_mutants(trees[0])
+        chosen = [mutant for mutant in everything if str(mutant) in given.only]
+        sample = chosen or random.Random(given.seed).sample(everything, min(given.sample, len(everything)))
+        print(f"{len(sample)} of {len(everything)} mutants", flush=True)
+        measured = measure(trees[0], given.tests)
+        report(judge_all(sample, measured, trees))
+
+
+if __name__ == "__main__":
+    main()
