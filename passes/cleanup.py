@@ -27,6 +27,13 @@ class Cleanup(Pass):
     name: ClassVar[str] = "cleanup"
 
     def run(self, graph: Graph) -> bool:
+        changed = False
+        while self.once(graph):
+            changed = True
+        return changed
+
+    def once(self, graph: Graph) -> bool:
+        """Each rule once; a reshard that then has fewer readers may be shortened the next time."""
         changed = remove_identities(graph)
         changed |= shorten_reshards(graph)
         changed |= merge_equal(graph)

@@ -50,8 +50,8 @@ def results(graph: Graph, given: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def _source(graph: Graph, name: str, given: Mapping[str, Any], default: float | None) -> Array:
-    """What an input or state holds: of a distributed one, a device's share."""
-    if not graph.wholes:
+    """What an input or state holds: of a distributed one, a device's share, which may be given as it is."""
+    if not graph.wholes or name in given:
         return np.asarray(given.get(name, default))
     whole, _, device = name.rpartition("@")
     placement = graph.wholes[f"%{whole}"].placement

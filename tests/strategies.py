@@ -453,9 +453,9 @@ def _pads(rows: tuple[int, int], columns: tuple[int, int]) -> str:
 
 
 @st.composite
-def nets(draw: st.DrawFn, smooth: bool = False) -> Grown:
+def nets(draw: st.DrawFn, smooth: bool = False, batches: tuple[int, ...] = (2, 3, 5)) -> Grown:
     """A model file over all ops of the language; `smooth` ones have no kinks, so that differences tell slopes."""
-    return _Grower(draw, smooth, draw(_among((2, 3, 5)))).file()
+    return _Grower(draw, smooth, draw(_among(batches))).file()
 
 
 # --- running graphs -----------------------------------------------------------------------------------------------
