@@ -169,15 +169,30 @@ def _check_split(
     graph = lowering.graph
     node = graph.node(graph.named(layer.path))
     read, made = graph.tensor(node.operands[0]), graph.tensor(node.results[0])
-    what, count = {
-        "batch": ("images of a batch", made.shape[0]),
-        "inputs": ("inputs", read.shape[1]),
-    }.get(split.name, ("units" if layer.op == "fc" else "kernels", made.shape[1]))
-    if count % place.devices:
+    refused = _uneven(split, layer, made.shape, read.shape, getattr(node.op, "groups", 1), place.devices)
+    if refused is not None:
+        reason, label, mend = refused
         whole = 2 * (read.nbytes + made.nbytes) * (place.devices - 1) // place.devices
         reader.report.error(
-            "D003", f"{layer.path}: {count} {what} cannot be shared out evenly over {place.devices} devices",
-            span, label=f"{count} / {place.devices} = {count / place.devices:g}",
+            "D003", f"{layer.path}: {reason}", span, label=label,
             notes=[f"whole on one device, it would move {whole:,} bytes a step (what it reads and makes, both ways)"],
-            helps=[f"use a multiple of {place.devices}, or leave `{layer.path}` out of the split"],
+            helps=[f"{mend}, or leave `{layer.path}` out of the split"],
         )  # fmt: skip
+
+
+def _uneven(
+    split: spec.Split, layer: Layer, made: tuple[int, ...], read: tuple[int, ...], groups: int, devices: int
+) -> tuple[str, str, str] | None:
+    """Why a layer cannot be shared out so, the sum that shows it, and what would do."""
+    what, count = {
+        "batch": ("images of a batch", made[0]),
+        "inputs": ("inputs", read[1]),
+    }.get(split.name, ("units" if layer.op == "fc" else "kernels", made[1]))
+    even = f"cannot be shared out evenly over {devices} devices"
+    if count % devices:
+        return f"{count} {what} {even}", f"{count} / {devices} = {count / devices:g}", f"use a multiple of {devices}"
+    if groups > 1 and split.name == "inputs":
+        return f"its {groups} groups read different inputs already", f"groups = {groups}", "cut its outputs"
+    if groups > 1 and split.name != "batch" and groups % devices:
+        return f"its {groups} groups {even}", f"{groups} / {devices} = {groups / devices:g}", "cut it over the batch"
+    return None

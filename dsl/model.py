@@ -17,6 +17,7 @@ from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.dsl.sections import Fields, SectionReader, data_spec, place_spec, train_spec
 from alexnet_ir.dsl.signature import FAILED, match_arguments
 from alexnet_ir.ir.graph import Graph
+from alexnet_ir.ir.types import TensorType
 
 SectionKind = Literal["data", "train", "place"]
 DEFAULT_BATCH = 128
@@ -287,7 +288,7 @@ class _FileReader:
             return None
         place = place_spec(section, fields, net.name)
         lowering = self.lowered_by_default(net)
-        if tried and lowering is not None and not self.report.errors:
+        if tried and lowering is not None and _has_types(lowering):
             check_place(place, lowering, self.sections)
         return place
 
@@ -325,3 +326,8 @@ class _FileReader:
         lowering.net(definition, given)
         self._lowered.setdefault(net.id, lowering)
         return lowering
+
+
+def _has_types(lowering: Lowering) -> bool:
+    """Whether every value of a net has a type: nothing went wrong in it."""
+    return all(isinstance(type_, TensorType) for node in lowering.graph.topo() for type_ in node.types)
