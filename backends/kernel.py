@@ -9,14 +9,14 @@ from typing import Any
 
 from alexnet_ir.backends.memory import aligned
 from alexnet_ir.ir.op import Array, Op
-from alexnet_ir.ir.target import Bytes, InPlace, nowhere
+from alexnet_ir.ir.target import nowhere
 from alexnet_ir.ir.types import TensorType
 
 Arrays = Sequence[Array]
 Types = Sequence[TensorType]
-Run = Callable[[Any, Arrays, Arrays, Arrays], None]
+Run = Callable[[Any, Arrays, Arrays, Arrays], object]
 """Of an op, its operands, the memory of its results, and its scratch arrays."""
-Work = Callable[[], None]
+Work = Callable[[], object]
 Bind = Callable[[Any, Arrays, Arrays, Arrays], Work]
 """The same, but to what does it again and again."""
 Scratch = Callable[[Any, Types, Types], tuple[TensorType, ...]]
@@ -32,6 +32,10 @@ def small(op: Op, operands: Types, results: Types) -> int:
     return SMALL
 
 
+Allocates = Callable[[Any, Types, Types], int]
+"""Bytes, of an op and the types of its operands and results."""
+
+
 def no_scratch(op: Op, operands: Types, results: Types) -> tuple[TensorType, ...]:
     """For what needs none."""
     return ()
@@ -45,8 +49,8 @@ class Kernel:
 
     bind: Bind
     scratch: Scratch = no_scratch
-    temporary: Bytes = small
-    in_place: InPlace = nowhere
+    temporary: Allocates = small
+    in_place: Callable[[Any], tuple[tuple[int, int], ...]] = nowhere
 
     def workspace(self, op: Op, operands: Types, results: Types) -> int:
         """Bytes of all scratch arrays."""

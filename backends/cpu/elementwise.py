@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -146,7 +146,7 @@ def dropout_bytes(op: Dropout, operands: Types, results: Types) -> int:
     return SMALL + 11 * count + 12 * min(count, 1 << 15)
 
 
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     Relu: unary(lambda op, input, out: np.maximum(input, 0, out=out)),
     Tanh: unary(lambda op, input, out: np.tanh(input, out=out)),
     Sigmoid: unary(sigmoid),
@@ -158,7 +158,9 @@ KERNELS: Mapping[type[Op], Kernel] = {
     AbsGrad: binary(abs_grad),
     LeakyRelu: Kernel(running(leaky_relu), piece, mask_bytes, over_first),
     LeakyReluGrad: replace(binary(sloped), temporary=mask_bytes),
-    Add: Kernel(running(lambda op, operands, outs, _: np.add(*operands, out=outs[0])), in_place=over_either),
+    Add: Kernel(
+        running(lambda op, operands, outs, _: np.add(operands[0], operands[1], out=outs[0])), in_place=over_either
+    ),
     BiasAdd: Kernel(running(bias_add), in_place=over_first),
     BiasGrad: Kernel(running(bias_grad)),
     Dropout: Kernel(running(dropout), temporary=dropout_bytes, in_place=over_first),

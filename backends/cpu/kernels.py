@@ -11,7 +11,7 @@ from alexnet_ir.backends.target import kernel_of
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 
-PARTS: Mapping[type[Op], Kernel] = (
+PARTS: dict[type[Op], Kernel] = (
     elementwise.KERNELS
     | local.KERNELS
     | moving.KERNELS
@@ -20,5 +20,5 @@ PARTS: Mapping[type[Op], Kernel] = (
     | products.KERNELS
     | updates.KERNELS
 )
-KERNELS: Mapping[type[Op], Kernel] = PARTS | {Fused: FusedParts(kernel_of(PARTS)).kernel}
+KERNELS: Mapping[type[Op], Kernel] = {**PARTS, Fused: FusedParts(kernel_of(PARTS)).kernel}
 """What this backend brings; all other ops run by their own meaning."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from alexnet_ir.backends.cpu.products import is_padded, padded_size
@@ -71,19 +69,21 @@ def local_grad_weight(op: LocalGradWeight, operands: Arrays, outs: Arrays, scrat
     """For each cell, products summed over the images."""
     grad_output, input = operands
     over = op.windows(input.shape[-2:], op.size)
-    grads, maps = op.grouped(grad_output, 1), op.grouped(_padded(over, input, scratch), 1)
-    out = op.grouped(outs[0], 0)
+    grads, maps = op.grouped(grad_output, 1), op.grouped(_padded(over, input, scratch[1:]), 1)
+    out, part = op.grouped(outs[0], 0), scratch[0]
     for i, j, tap in over.taps(maps):
-        np.einsum("ngkyx,ngcyx->gkcyx", grads, tap, out=out[:, :, :, i, j])
+        np.einsum("ngkyx,ngcyx->gkcyx", grads, tap, out=part)
+        np.copyto(out[:, :, :, i, j], part)
 
 
 def local_grad_weight_scratch(op: LocalGradWeight, operands: Types, results: Types) -> tuple[TensorType, ...]:
-    """The padded input."""
-    input = operands[1].shape
-    return _padding(op.windows((input[2], input[3]), op.size), input)
+    """One cell's weights; the padded input."""
+    input, (_, kernels, *positions) = operands[1].shape, operands[0].shape
+    part = f32(op.groups, kernels // op.groups, input[1] // op.groups, *positions)
+    return part, *_padding(op.windows((input[2], input[3]), op.size), input)
 
 
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     Local: Kernel(running(local), local_scratch),
     LocalGradInput: Kernel(running(local_grad_input), local_grad_input_scratch),
     LocalGradWeight: Kernel(running(local_grad_weight), local_grad_weight_scratch),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from alexnet_ir.backends.cpu.elementwise import over_first
@@ -63,7 +61,7 @@ def over_second(op: Op) -> tuple[tuple[int, int], ...]:
     return ((0, 1),)
 
 
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     **dict.fromkeys((Identity, Flatten, Unflatten), Kernel(running(same), in_place=over_first)),
     Copy: Kernel(running(same)),
     Slice: Kernel(running(sliced)),

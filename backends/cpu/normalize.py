@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from alexnet_ir.backends.cpu.elementwise import over_either, over_first
@@ -173,7 +171,7 @@ def _channels(type_: TensorType) -> TensorType:
 
 LOCAL = Kernel(running(normalize), lambda *types: maps(*types) * 2, in_place=over_first)
 LOCAL_GRAD = Kernel(running(normalize_grad), lambda *types: maps(*types) * 3, in_place=over_either)
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     Lrn: LOCAL,
     LrnGrad: LOCAL_GRAD,
     LocalNorm: LOCAL,

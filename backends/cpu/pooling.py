@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -175,7 +175,7 @@ def global_avgpool_grad(op: GlobalAvgPoolGrad, operands: Arrays, outs: Arrays, s
     np.divide(operands[0][:, :, None, None], math.prod(op.input_size), out=outs[0])
 
 
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     MaxPool: Kernel(running(maxpool), maxpool_scratch),
     MaxPoolGrad: Kernel(running(maxpool_grad), pool_grad_scratch),
     AvgPool: Kernel(running(avgpool), lambda op, operands, results: _padding(op, operands[0]), cells_bytes),

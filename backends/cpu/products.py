@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -167,12 +167,12 @@ def conv_grad_input_scratch(op: ConvGradInput, operands: Types, results: Types) 
     return (*columns.columns, *columns.padded(columns.channels))
 
 
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     Conv: Kernel(running(conv), conv_scratch),
     ConvGradWeight: Kernel(running(conv_grad_weight), conv_grad_weight_scratch),
     ConvGradInput: Kernel(running(conv_grad_input), conv_grad_input_scratch),
     Fc: Kernel(running(lambda op, operands, outs, _: np.matmul(operands[0], operands[1].T, out=outs[0]))),
-    FcGradInput: Kernel(running(lambda op, operands, outs, _: np.matmul(*operands, out=outs[0]))),
+    FcGradInput: Kernel(running(lambda op, operands, outs, _: np.matmul(operands[0], operands[1], out=outs[0]))),
     FcGradWeight: Kernel(running(lambda op, operands, outs, _: np.matmul(operands[0].T, operands[1], out=outs[0]))),
 }
 """By the class of op."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from alexnet_ir.backends.cpu.pieces import piece, pieces
@@ -55,7 +53,7 @@ def over_their_own(op: Op) -> tuple[tuple[int, int], ...]:
     return tuple((number, number) for number in range(len(op.results)))
 
 
-KERNELS: Mapping[type[Op], Kernel] = {
+KERNELS: dict[type[Op], Kernel] = {
     Sgd: Kernel(running(sgd), piece, in_place=over_their_own),
     Adam: Kernel(running(adam), lambda *types: piece(*types) * 2, in_place=over_their_own),
 }
