@@ -45,7 +45,7 @@ class Temporary:
 
     step: str
     device: int
-    nbytes: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def _temporaries(plan: Plan, target: Target, most: int = 3) -> list[Temporary]:
     for step in plan.steps:
         operands, results = [plan.types[name] for name in step.operands], [plan.types[name] for name in step.results]
         found.append(Temporary(step.name, step.stream.device, target.temporary(step.op, operands, results)))
-    return sorted((t for t in found if t.nbytes), key=lambda t: (-t.nbytes, t.device, t.step))[:most]
+    return sorted((t for t in found if t.bytes), key=lambda t: (-t.bytes, t.device, t.step))[:most]
 
 
 def _rules(made: FusionReport) -> list[Rule]:
@@ -185,7 +185,7 @@ def _recomputed(step: Compiled) -> Recomputed:
 def _prediction(made: Compilation) -> Prediction:
     profile, batch = made.setup.profile, made.model.batch
     one, many = simulate(made.alone.plan, profile), simulate(made.step.plan, profile)
-    run, run_seconds = _run(recipe_of(made.model).stop, many.seconds, batch)
+    run, run_seconds = _run(made.model, many.seconds)
     return Prediction(
         profile.name,
         profile.description,
@@ -201,13 +201,14 @@ def _prediction(made: Compilation) -> Prediction:
     )
 
 
-def _run(stop: spec.Stop, seconds: float, batch: int) -> tuple[str, float | None]:
-    """A recipe's whole run in words, and the time it takes at so many seconds a step."""
-    match stop:
+def _run(model: Model, seconds: float) -> tuple[str, float | None]:
+    """A recipe's whole run in words, and the time it takes at so many seconds a step: where it counts steps, and for
+    epochs of a folder, of which nobody knows the size, as if it had a million images."""
+    match recipe_of(model).stop:
         case spec.Steps(count):
             return counted(count, "step"), count * seconds
-        case spec.Epochs(count):
-            return f"{count:g} epochs of a million images", count * seconds / batch * MILLION
+        case spec.Epochs(count) if model.data and isinstance(model.data.source, spec.Folder):
+            return f"{count:g} epochs of a million images", count * seconds / model.batch * MILLION
     return "", None
 
 

@@ -87,8 +87,9 @@ def run_named(names: tuple[str, ...], model: Model, setup: Setup, dense: str | N
             graph = run_passes(graph, [options.made(name, graph)])
         except (LookupError, ValueError, AssertionError, TypeRuleError, VerificationError, NotDifferentiableError) as e:
             before = f"after {', '.join(names[:position])}" if position else "first"
-            reason = str(e).partition("\n")[0]
-            raise error(f"--passes: `{name}` cannot run {before}" + f": {reason}" * bool(reason)) from None
+            said = str(e).partition("\n")[0]
+            reason = said if "`" in said else "the graph is none that it can work on"
+            raise error(f"--passes: `{name}` cannot run {before}: {reason}") from None
         yield graph
 
 

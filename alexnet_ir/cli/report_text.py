@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from alexnet_ir.cli.table import Row, bytes_text, count_text, table, time_text
+from alexnet_ir.cli.table import Row, bytes_text, count_text, table
 from alexnet_ir.diagnostics import counted, listed
 from alexnet_ir.figures import Edge, GraphFigures, Report
 from alexnet_ir.ir.timeline import duration
@@ -95,7 +95,7 @@ def _on_memory(report: Report) -> Iterator[str]:
         has = f"the {bytes_text(room)} that {report.predicted.profile} has"
         yield f"more than {has}: {listed(beyond)}" if beyond else f"fits {has}"
     if report.temporaries:
-        most = ", ".join(f"{found.step} {bytes_text(found.nbytes)}" for found in report.temporaries)
+        most = ", ".join(f"{found.step} {bytes_text(found.bytes)}" for found in report.temporaries)
         yield f"beside the arena, steps allocate at most: {most}"
     if report.memory_limit is not None:
         yield f"within --memory-limit, {bytes_text(report.memory_limit)}: {_again(report)}"
@@ -164,6 +164,14 @@ def _prediction(report: Report) -> str:
         rows.append((made.run, time_text(made.run_seconds)))
     lines = [_section(_wrapped(title, ""), rows)]
     return "\n".join([*lines, *([_wrapped(made.explanation)] if made.explanation else [])])
+
+
+def time_text(seconds: float) -> str:
+    """A length of time, up to days: `4.27 days`, `57.1 minutes`, and below two minutes as `duration` has it."""
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return duration(seconds)
 
 
 def _passes(report: Report) -> str:

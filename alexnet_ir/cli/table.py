@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alexnet_ir.ir.timeline import duration
-
 Row = Sequence[str]
 
 
@@ -32,11 +30,3 @@ def count_text(count: float, units: Sequence[str] = ("", " k", " M", " G", " T")
 def bytes_text(count: float) -> str:
     """A number of bytes: `1.50 MiB`."""
     return count_text(count, (" B", " KiB", " MiB", " GiB", " TiB"), 1024)
-
-
-def time_text(seconds: float) -> str:
-    """A length of time, up to days: `4.27 days`, `57.1 minutes`, and below two minutes as `duration` has it."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
-    return duration(seconds)
