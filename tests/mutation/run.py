@@ -1,21 +1,23 @@
 """Measures the tests: changes passes and type rules one place at a time, and counts the changes that some test finds.
 
-    pip install -e ".[test,mutation]" && python -m tests.mutation.run --sample 300 --seed 1
+    pip install -e ".[test,mutation]" && python tests/mutation/run.py --sample 300 --seed 1
 
 What is committed is laid out as it is installed, in a folder that is thrown away. There the tests run once, to learn
 which of them run which line. Each mutant then gets the tests that run the changed line, quick ones first. Found means
 that a test fails, or that the tests take far longer than they should.
+
+A mutant runs in a fork of this process, which holds the libraries that all tests import.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import queue
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,9 +29,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis.stateful
+import networkx
+import numpy
+import pytest
 from coverage import CoverageData
+from mutants import Mutant, mutants
 
-from tests.mutation.mutants import Mutant, mutants
+HELD = (hypothesis.stateful, networkx, numpy)
 
 ROOT = Path(__file__).parents[2]
 MUTATED = ("passes/*.py", "ops/*.py", "ir/op.py", "ir/types.py", "ir/verify.py", "ir/graph.py")
@@ -37,7 +44,7 @@ MUTATED = ("passes/*.py", "ops/*.py", "ir/op.py", "ir/types.py", "ir/verify.py",
 TESTS = ("tests/ir", "tests/ops", "tests/passes")
 MOST_SECONDS = 40.0
 """Of tests that one mutant gets, by what they took when they were measured."""
-PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.mutation.plugin", "--hypothesis-profile=mutation")
+PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "plugin", "--hypothesis-profile=mutation")
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Verdict:
 
 def stage(folder: Path) -> Path:
     """What is committed, with the folders beside the package inside it."""
+    folder.mkdir()
     packed = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, capture_output=True, check=True)
     subprocess.run(["tar", "-x", "-C", str(folder)], input=packed.stdout, check=True)
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
@@ -63,10 +71,6 @@ def stage(folder: Path) -> Path:
         if target != folder / source:
             shutil.copytree(folder / source, target)
     return folder
-
-
-def environment(tree: Path, **more: str) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(tree), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"} | more
 
 
 # --- which tests run which lines ----------------------------------------------------------------------------------
@@ -108,8 +112,11 @@ class Measured:
 def measure(tree: Path, tests: Sequence[str]) -> Measured:
     """Run all tests once, under coverage."""
     data, seconds = tree / "coverage.data", tree / "seconds.json"
-    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "--source=alexnet_ir", *PYTEST, *tests]
-    subprocess.run(command, cwd=tree, env=environment(tree, MUTATION_SECONDS=str(seconds)))
+    path = os.pathsep.join([str(tree), str(Path(__file__).parent)])
+    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "--source=alexnet_ir", "-m", "pytest"]
+    subprocess.run(
+        [*command, *PYTEST, *tests], cwd=tree, env=os.environ | {"PYTHONPATH": path, "MUTATION_SECONDS": str(seconds)}
+    )
     found = CoverageData(str(data))
     found.read()
     package = tree / "alexnet_ir"
@@ -129,26 +136,33 @@ def all_mutants(tree: Path) -> list[Mutant]:
     return [mutant for path, text in texts.items() for mutant in mutants(path, text)]
 
 
-def judge(mutant: Mutant | None, tests: Sequence[str], seconds: float, tree: Path) -> str:
+def judge(mutant: Mutant, tests: Sequence[str], seconds: float, tree: Path) -> str:
     """Run tests on a tree with this mutant in it, which is taken out again."""
-    path = tree / "alexnet_ir" / mutant.path if mutant else None
-    kept = path.read_text(encoding="utf-8") if path else ""
-    if path and mutant:
-        path.write_text(mutant.source, encoding="utf-8")
-    command = [sys.executable, *PYTEST, "-x", *tests]
-    run = subprocess.Popen(
-        command, cwd=tree, env=environment(tree, PYTHONDONTWRITEBYTECODE="1"), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        return "survived" if run.wait(timeout=60 + 4 * seconds) == 0 else "killed"
-    except subprocess.TimeoutExpired:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        return "timeout"
-    finally:
-        if path:
-            path.write_text(kept, encoding="utf-8")
+    path = tree / "alexnet_ir" / mutant.path
+    kept = path.read_text(encoding="utf-8")
+    path.write_text(mutant.source, encoding="utf-8")
+    run = multiprocessing.get_context("fork").Process(target=_run, args=(tree, tests))
+    run.start()
+    run.join(timeout=60 + 4 * seconds)
+    if run.exitcode is None:
+        run.kill()
+        run.join()
+        word = "timeout"
+    else:
+        word = "killed" if run.exitcode else "survived"
+    path.write_text(kept, encoding="utf-8")
+    return word
+
+
+def _run(tree: Path, tests: Sequence[str]) -> None:
+    """In a process of its own: the tests, on this tree, without a word."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    sys.dont_write_bytecode = True
+    sys.exit(pytest.main([*PYTEST, "-x", *tests]))
 
 
 def judge_all(sample: Sequence[Mutant], measured: Measured, trees: Sequence[Path]) -> list[Verdict]:
@@ -189,16 +203,19 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=300, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--only", nargs="+", default=[], help="these mutants, as survivors are named: passes/fuse.py:12")
+    parser.add_argument(
+        "--only", nargs="+", default=[], help="these mutants, named as survivors are: passes/fuse.py:12"
+    )
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        trees = [stage(Path(tempfile.mkdtemp(dir=folder))) for _ in range(given.processes)]
-        everything = all_mutants(trees[0])
+        tree = Path(folder) / "0"
+        everything = all_mutants(stage(tree))
         chosen = [mutant for mutant in everything if str(mutant) in given.only]
         sample = chosen or random.Random(given.seed).sample(everything, min(given.sample, len(everything)))
         print(f"{len(sample)} of {len(everything)} mutants", flush=True)
-        measured = measure(trees[0], given.tests)
+        measured = measure(tree, given.tests)
+        trees = [tree, *(shutil.copytree(tree, Path(folder) / str(n)) for n in range(1, given.processes))]
         report(judge_all(sample, measured, trees))
 
 
