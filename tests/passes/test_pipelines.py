@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,11 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.compiler import UPDATES, read_model, recipe_of
 from alexnet_ir.ir.graph import Graph, Node
-from alexnet_ir.ir.op import Array, Input, Source
+from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.profile import PROFILES
 from alexnet_ir.ir.target import Target
 from alexnet_ir.ir.text import print_graph
-from alexnet_ir.ir.types import WHOLE_DTYPES, Partial, Split, TensorType
 from alexnet_ir.ir.verify import verify
 from alexnet_ir.ops.table import parse
 from alexnet_ir.passes.backward import Backward
@@ -34,7 +32,6 @@ from alexnet_ir.passes.cleanup import Cleanup
 from alexnet_ir.passes.distribute import Distribute
 from alexnet_ir.passes.fuse import FUSIONS, Fuse
 from alexnet_ir.passes.partition import Partition
-from alexnet_ir.passes.placements import strategies_of
 from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.recompute import Recompute, can_be_cloned, forward
 from alexnet_ir.passes.schedule import Schedule
@@ -42,68 +39,21 @@ from alexnet_ir.passes.specialise import Specialise
 from alexnet_ir.passes.update import Update
 
 from .. import strategies
-from ..ops.helpers import evaluate
+from ..meaning import results
 from ..plans import check
 from . import test_specialise
+from .placed import at_random
 
-# --- what a graph means, wherever its values lie ----------------------------------------------------------------------
-
-
-def share(array: Array, type_: TensorType, device: int, devices: int) -> Array:
-    """What a device holds of a whole value."""
-    if not isinstance(type_.placement, Split):
-        return array
-    return np.split(array, devices, axis=type_.placement.axis)[device]
-
-
-def whole(parts: list[Array], type_: TensorType) -> Array:
-    """The value that the devices' shares are of; where each has all of it, all have the same bits."""
-    if isinstance(type_.placement, Split):
-        return np.concatenate(parts, axis=type_.placement.axis)
-    if isinstance(type_.placement, Partial):
-        return sum(parts[1:], parts[0])
-    for part in parts[1:]:
-        np.testing.assert_array_equal(part, parts[0])
-    return parts[0]
-
-
-def logical(graph: Graph, kind: str, name: str) -> tuple[str, TensorType | None, int]:
-    """The name of what a source or output is a shard of, the placed type of that, and the device."""
-    stem, _, device = name.rpartition("@")
-    type_ = graph.wholes.get(f"%{stem}" if kind == "source" else stem) if stem else None
-    return (stem, type_, int(device)) if type_ is not None else (name, None, 0)
+# --- the machine ------------------------------------------------------------------------------------------------------
 
 
 def names(graph: Graph) -> tuple[set[str], set[str]]:
     """The logical names of the sources and of the outputs."""
-    sources = {logical(graph, "source", name)[0] for name in (*graph.inputs, *graph.states)}
-    return sources, {logical(graph, "output", name)[0] for name in graph.outputs}
-
-
-def fed(graph: Graph, feed: Mapping[str, Any]) -> dict[str, Array]:
-    """Arrays for all sources, each cut to its shard."""
-    found = {}
-    for node in graph.topo():
-        if isinstance(node.op, Source):
-            name, type_, device = logical(graph, "source", node.name)
-            default = node.op.default if isinstance(node.op, Input) else None
-            array = np.asarray(feed.get(name, default), WHOLE_DTYPES.get(node.op.type.dtype, "f8"))
-            found[node.name] = array if type_ is None else share(array, type_, device, graph.devices)
-    return found
-
-
-def meaning(graph: Graph, feed: Mapping[str, Any]) -> dict[str, Array]:
-    """The outputs, and what replaces the states, as whole values by their logical names."""
-    values = evaluate(graph, fed(graph, feed))
-    roots = [("output", name, value) for name, value in graph.outputs.items()]
-    roots += [("source", s.name, s.update) for s in graph.states.values() if s.update is not None]
-    parts: dict[str, list[Array]] = {}
-    types: dict[str, TensorType] = {}
-    for kind, shard, value in roots:
-        name, type_, _ = logical(graph, kind, shard)
-        parts.setdefault(f"{kind} {name}", []).append(values[value])
-        types[f"{kind} {name}"] = type_ or graph.tensor(value)
-    return {name: whole(found, types[name]) if len(found) > 1 else found[0] for name, found in parts.items()}
+    found = ({*graph.inputs, *graph.states}, set(graph.outputs))
+    if not graph.wholes:
+        return found
+    sources, outputs = ({name.rpartition("@")[0] for name in shards} for shards in found)
+    return sources, outputs
 
 
 def same(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
@@ -111,18 +61,6 @@ def same(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
     for name, value in found.items():
         scale = np.abs(expected[name]).max(initial=0.0)
         np.testing.assert_allclose(value, expected[name], rtol=1e-7, atol=1e-9 + 1e-7 * scale, err_msg=name)
-
-
-def test_shares_of_a_value_are_put_together_again() -> None:
-    array = np.arange(24.0).reshape(4, 6)
-    for axis in (0, 1):
-        type_ = TensorType("f32", (4, 6), Split(axis))
-        np.testing.assert_array_equal(whole([share(array, type_, d, 2) for d in range(2)], type_), array)
-    with pytest.raises(AssertionError):
-        whole([array, array + 1e-9], TensorType("f32", (4, 6)))
-
-
-# --- the machine ------------------------------------------------------------------------------------------------------
 
 
 def step(*stages: str) -> Callable[[Any], Any]:
@@ -143,7 +81,7 @@ class Pipelines(RuleBasedStateMachine):
         differentiated = run_passes(self.graph, [Backward()])
         updated = run_passes(differentiated, [self.recipe])
         self.feed = grown.feeds(step=2) | strategies.initial(updated)
-        self.expected = meaning(differentiated, self.feed) | meaning(updated, self.feed)
+        self.expected = results(differentiated, self.feed) | results(updated, self.feed)
         self.names, self.stage, self.devices, self.planned = names(self.graph), "forward", devices, True
 
     @property
@@ -168,10 +106,7 @@ class Pipelines(RuleBasedStateMachine):
     def partition(self, seed: int) -> None:
         """Each node in any of the ways it can be shared out."""
         if self.devices > 1:
-            choose = random.Random(seed)
-            nodes = [node for node in self.graph.topo() if not isinstance(node.op, Source)]
-            ways = {node.name: choose.choice(strategies_of(self.graph, node, self.devices)) for node in nodes}
-            self.apply(Partition(self.devices, ways))
+            self.apply(Partition(self.devices, at_random(self.graph, self.devices, seed)))
 
     @step("forward")
     def backward(self, seed: int) -> None:
@@ -191,8 +126,8 @@ class Pipelines(RuleBasedStateMachine):
     @step("forward")
     def specialise(self, seed: int) -> None:
         self.apply(Specialise(), "infer")
-        score = test_specialise.expected(self.model.graph, fed(self.model.graph, self.feed))
-        self.expected, self.names = {"output score": score}, (self.names[0], {"score"})
+        score = test_specialise.expected(self.model.graph, self.feed)
+        self.expected, self.names = {"score": score}, (self.names[0], {"score"})
 
     @step("forward", "backward", "updated", "infer", "local")
     def cleanup(self, seed: int) -> None:
@@ -232,9 +167,9 @@ class Pipelines(RuleBasedStateMachine):
         plan = Schedule(profile).planned(self.graph, PlanMemory(backend.target).run)
         check(plan, backend.target)
         made = backend.build(plan, backend.storage(plan, {name: self.feed[name] for name in plan.states}))
-        same({f"output {name}": value for name, value in made.run(self.feed).items()}, self.expected)
+        same(made.run(self.feed), self.expected)
         for name, state in plan.states.items():
-            after = self.expected[f"source {name}"] if any(state.updates) else self.feed[name]
+            after = self.expected[f"%{name}"] if any(state.updates) else self.feed[name]
             same({name: made.storage.read(name)}, {name: after})
 
     @invariant()
@@ -246,7 +181,7 @@ class Pipelines(RuleBasedStateMachine):
 
     @invariant()
     def means_the_same(self) -> None:
-        same(meaning(self.graph, self.feed), self.expected)
+        same(results(self.graph, self.feed), self.expected)
 
 
 TestPipelines = Pipelines.TestCase
