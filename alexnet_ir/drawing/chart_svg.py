@@ -11,7 +11,7 @@ from functools import cached_property
 from html import escape
 
 from alexnet_ir.drawing.chart import Cell, Chart, Column, Exchange, Phase, moved_text
-from alexnet_ir.drawing.layers import LIGHT, Arrow, Size, place
+from alexnet_ir.drawing.layers import LIGHT, Arrow, Key, Size, place
 from alexnet_ir.drawing.svg import ACCENT, BOLD_CHAR, CHAR, FILLS, LINE, PAD, STUB, curve
 
 BAND = 36
@@ -71,7 +71,7 @@ def _pill_width(spot: _Spot) -> float:
 class _Drawing:
     def __init__(self, chart: Chart) -> None:
         self.chart = chart
-        self.sizes = {(row,): self.size(row) for row in chart.rows}
+        self.sizes: dict[Key, Size] = {(row,): self.size(row) for row in chart.rows}
         self.sizes |= {(band,): Size(6, BAND, alone=True) for band in chart.bands}
         self.arrows = {(a, b): Arrow((a,), (b,), a) for a, b in chart.edges}
         self.placed = place(self.sizes, list(self.arrows.values()), hanging=True)
@@ -269,15 +269,25 @@ class _Drawing:
         """From phase to phase: where the forward pass ends backward begins, and gradients go to the update."""
         inner = {source for source, _ in self.chart.edges}
         for phase, following in itertools.pairwise(self.chart.phases):
-            start = self.lefts[Column(phase, self.chart.devices - 1)] + self.inner
-            end = self.lefts[Column(following, 0)]
             rows = {row for row, column in self.chart.cells if column.phase == following}
             rows -= inner if phase == "forward" else set()
             ranks = {self.placed.ranks[(row,)]: row for row in self.chart.rows if row in rows}
-            for row in ranks.values():
+            for rank, row in ranks.items():
+                start, end = self.ends(rank, phase, following)
                 y = self.y(row) + self.sizes[(row,)].height / 2
                 yield f'<path class="wire" d="M{start:.1f} {y:.1f} H{end:.1f}"/>'
                 yield _tip("tip", end, y, 1, 0)
+
+    def ends(self, rank: tuple[float, float], phase: Phase, following: Phase) -> tuple[float, float]:
+        """Between all columns of two phases; where only one device has something in a rank, between its cells."""
+        columns = [[Column(p, device) for device in range(self.chart.devices)] for p in (phase, following)]
+        cells = [[column for column in side if self.edge([rank], column, 1) is not None] for side in columns]
+        if len(cells[0]) == len(cells[1]) == 1:
+            start, end = self.edge([rank], cells[0][0], 1), self.edge([rank], cells[1][0], -1)
+            assert start is not None
+            assert end is not None
+            return start, end
+        return self.lefts[columns[0][-1]] + self.inner, self.lefts[columns[1][0]]
 
 
 def _width(cell: Cell) -> float:

@@ -99,11 +99,11 @@ class _Charting:
         where = f", {place} on {self.devices} devices" if self.devices > 1 else ""
         what = ", a training step" if self.whole else ""
         return Chart(
-            f"{self.model.net}{what}, batch {batch}{where}", self.note(exchanges), self.devices, self.phases, tuple(rows),
+            f"{self.model.net}{what}, batch {batch}{where}", self.note(), self.devices, self.phases, tuple(rows),
             tuple(bands), tuple(edges), cells, exchanges,
         )  # fmt: skip
 
-    def note(self, exchanges: tuple[Exchange, ...]) -> str:
+    def note(self) -> str:
         """What a step moves between devices."""
         if self.devices == 1:
             return ""

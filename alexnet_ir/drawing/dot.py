@@ -53,7 +53,7 @@ def chart_dot(chart: Chart) -> str:
     title = "\\n".join(filter(None, (chart.title, chart.note)))
     lines = [
         f"digraph {_quoted(chart.title)} {{",
-        f'  label={_quoted(title)}; labelloc=t; fontname="Helvetica"',
+        f'  label={_quoted(title)}; labelloc=t; fontname="Helvetica"; newrank=true',
         '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11]',
         '  edge [fontname="Helvetica", fontsize=10]',
     ]
@@ -62,6 +62,7 @@ def chart_dot(chart: Chart) -> str:
         lines += [f"  subgraph {_quoted(f'cluster_{name}')} {{", f"    label={_quoted(name)}"]
         lines += [f"    {line}" for line in _cells(chart, column)]
         lines.append("  }")
+    lines += [f"  {line}" for line in _ranks(chart)]
     for column in chart.columns:
         lines += [f"  {line}" for line in _edges(chart, column)]
     for exchange in chart.exchanges:
@@ -78,6 +79,17 @@ def _cells(chart: Chart, column: Column) -> Iterator[str]:
         if cell := chart.cells.get((row, column)):
             label = "\\n".join(filter(None, (*cell.lines, cell.note)))
             yield f'{_id(row, column)} [label="{label}", fillcolor="{FILLS[cell.kind]}"]'
+
+
+def _ranks(chart: Chart) -> Iterator[str]:
+    """The devices' shares of a layer stand side by side."""
+    for phase in chart.phases:
+        for row in chart.rows:
+            same = [
+                _id(row, column) for column in chart.columns if column.phase == phase and (row, column) in chart.cells
+            ]
+            if len(same) > 1:
+                yield f"{{ rank=same; {'; '.join(same)} }}"
 
 
 def _edges(chart: Chart, column: Column) -> Iterator[str]:

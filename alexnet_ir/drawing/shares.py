@@ -70,9 +70,16 @@ def note_of(graph: Graph, node: Node, device: int) -> str:
         case split if split.axis == 0:
             return _range(made, 0, "images", device, devices)
         case split:
-            words = {Fc: "units"}.get(type(node.op), "kernels") if _is_product(node) else "maps"
-            words = words if len(made.shape) > 2 or _is_product(node) else "values"
-            return _range(made, split.axis, words, device, devices)
+            return _range(made, split.axis, _words(node, made), device, devices)
+
+
+def _words(node: Node, made: TensorType) -> str:
+    """What a node makes along its second axis."""
+    if isinstance(node.op, Fc):
+        return "units"
+    if _is_product(node):
+        return "kernels"
+    return "maps" if len(made.shape) > 2 else "values"
 
 
 def _is_product(node: Node) -> bool:
@@ -87,8 +94,11 @@ def _range(type_: TensorType, axis: int, words: str, device: int, devices: int) 
 
 def _gradients(name: str, nodes: Sequence[Node]) -> str:
     """Which gradients a layer makes."""
-    own = [node.name.partition(GRADIENT) for node in nodes if node.name.partition(".")[0] == name]
-    found = dict.fromkeys(what.rstrip("0123456789.") for _, gradient, what in own if gradient)
+    found: set[str] = set()
+    for node in nodes:
+        own, gradient, what = node.name.partition(GRADIENT)
+        if gradient and own.partition(".")[0] == name:
+            found.update((what.rstrip("0123456789."), *node.op.result_names))
     words = [word for word in ("weight", "bias", "input") if word in found]
     return f"grad {', '.join(words)}" if words else "gradient"
 
