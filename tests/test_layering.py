@@ -137,7 +137,7 @@ def test_every_file_beside_the_code_is_shipped() -> None:
 
 
 @pytest.mark.parametrize("name", ["reference", "cpu"])
-def test_a_backend_is_not_known_below_the_compiler(name: str) -> None:
+def test_a_backend_is_not_known_below_the_setup(name: str) -> None:
     for module, path in MODULES.items():
-        if rank(room(module)) < rank("compiler") and room(module) != "backends":
+        if rank(room(module)) < rank("setup") and room(module) != "backends":
             assert f"backends.{name}" not in path.read_text(encoding="utf-8"), module

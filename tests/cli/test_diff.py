@@ -142,7 +142,7 @@ EDITS = [
     ("drops(at = [epochs(4)], factor = 0.1)", "plateau(0.1, max_drops = 3)", ["drops come at fixed moments"]),
     ("freeze(conv1)", "freeze(conv2)", ["removed  at(epochs(8), freeze(conv1))", "added  at(epochs(8), freeze("]),
     ("stop:", "seed: 7  stop:", ["seed  0 -> 7", "other initial values, another order of the images"]),
-    ("devices: 2", "devices: 4", ["devices  2 -> 4"]),
+    ("devices: 2", "devices: 1", ["devices  2 -> 1"]),
     ("to = fc3", "to = conv2", ["split  removed  channels(from = conv1, to = fc3)"]),
 ]  # fmt: skip
 

@@ -178,6 +178,13 @@ def table_rows() -> list[tuple[Op, list[TensorType]]]:
     row("leaky_relu", map_, slope=0.25)
     row("leaky_relu_grad", map_, map_, slope=1e-30)
     row("scale", vector, factor=1e22)
+    row("channel_squares", map_, c)
+    row("batchnorm_grad_weight", map_, map_, c, c, eps=0.5)
+    row("batchnorm_grad_input", map_, map_, *[c] * 5, count=32)
+    row("row_max", vector)
+    row("maximum", c, c)
+    row("row_exp_sum", vector, f32(2))
+    row("softmax_cross_entropy_share", vector, labels, f32(2), f32(2), first=3)
     window = {"k": 2, "alpha": 1e-4, "beta": 0.75}
     row("lrn", map_, n=5, groups=3, **window)
     row("lrn_grad", map_, map_, n=5, **window)
