@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alexnet_ir.diagnostics import Source, error
@@ -78,7 +78,8 @@ def compile_step(model: Model, setup: Setup, hook: Hook | None = None) -> Compil
     forward = run_passes(model.graph, [training_passes(model)["loss"]])
 
     def predict(placing: Placing) -> float:
-        return simulate(_lowered(_step_graph(model, placing), placing, setup).plan, setup.profile).seconds
+        lowered = _lowered(_step_graph(model, placing), placing, replace(setup, memory_limit=None))
+        return simulate(lowered.plan, setup.profile).seconds
 
     placing = placing_of(model, forward, len(setup.devices), setup.place, setup.profile, predict)
     return _lowered(_step_graph(model, placing, hook), placing, setup, hook)
@@ -86,12 +87,13 @@ def compile_step(model: Model, setup: Setup, hook: Hook | None = None) -> Compil
 
 def compile_inference(model: Model, setup: Setup, step: Compiled, size: Pair | None = None) -> Compiled:
     """The evaluation that goes with a training step, its states placed alike; at another size, the dense one."""
-    name, options = ("infer", {}) if size is None else ("dense", {"fc-to-conv": FcToConv(size)})
+    name = "infer" if size is None else "dense"
+    options: dict[str, Pass] = {} if size is None else {"fc-to-conv": FcToConv(size)}
     placing = step.placing
     if placing.devices > 1:
         alone = run_passes(model.graph, pipeline(name, options))
         strategies = follow(alone, placing.devices, placing.modes, step.states())
-        options = {**options, "partition": Partition(placing.devices, strategies, step.states())}
+        options["partition"] = Partition(placing.devices, strategies, step.states())
     return _lowered(run_passes(model.graph, pipeline(name, options)), placing, setup)
 
 

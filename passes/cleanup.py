@@ -62,7 +62,7 @@ def shorten_reshards(graph: Graph) -> bool:
             (value,) = graph.emit_all(node.op, *first.operands, name=node.name, span=node.span)
             graph.replace(node.results[0], value)
             node, changed = graph.node(value), True
-        if graph.tensor(node.operands[0]).placement == node.op.target:
+        if graph.tensor(node.operands[0]).placement == graph.tensor(node.results[0]).placement:
             graph.replace(node.results[0], node.operands[0])
             changed = True
     return changed

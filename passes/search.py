@@ -9,7 +9,6 @@ named placements by simulating their programs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +28,7 @@ UPDATE_PASSES = 5
 def search(graph: Graph, devices: int, profile: Profile) -> dict[str, Strategy]:
     """A strategy for every node of the forward graph with its loss."""
     costs = Costs(graph, devices, profile)
-    chosen, _ = least({name: len(options) for name, options in costs.options.items()}, costs.tables())
+    chosen, _ = least(costs.options, costs.tables())
     return {name: options[chosen[name]] for name, options in costs.strategies.items()}
 
 
@@ -54,9 +53,10 @@ class Costs:
                     self.places[value] = list(dict.fromkeys(made + self._wanted(value)))
 
     @property
-    def options(self) -> dict[str | Value, Sequence[object]]:
-        """The options of every variable."""
-        return {**self.strategies, **self.places}
+    def options(self) -> dict[str | Value, int]:
+        """How many options every variable has."""
+        counts: dict[str | Value, int] = {name: len(found) for name, found in self.strategies.items()}
+        return counts | {value: len(found) for value, found in self.places.items()}
 
     def tables(self) -> list[Table]:
         """All costs."""

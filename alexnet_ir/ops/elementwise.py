@@ -25,7 +25,9 @@ class Elementwise(Op):
         return f32(*input.shape)
 
     def splits(self, operands: Sequence[TensorType], results: Sequence[TensorType], devices: int) -> Iterator[Strategy]:
-        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS, *[PARTIAL] * self.linear))
+        yield from (Strategy((p,), (p,)) for p in (BATCH, CHANNELS))
+        if self.linear:
+            yield Strategy((PARTIAL,), (PARTIAL,))
 
 
 @dataclass(frozen=True)

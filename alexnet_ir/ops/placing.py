@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -67,7 +68,7 @@ class Reshard(Op):
         return input
 
     def placed(
-        self, operands: tuple[TensorType, ...], results: tuple[TensorType, ...], devices: int
+        self, operands: Sequence[TensorType], results: tuple[TensorType, ...], devices: int
     ) -> tuple[TensorType, ...]:
         (input,) = operands
         if not input.can_be(self.target, devices):
