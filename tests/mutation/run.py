@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import hypothesis.stateful
@@ -37,6 +38,7 @@ from coverage import CoverageData
 from mutants import Mutant, mutants
 
 HELD = (hypothesis.stateful, networkx, numpy)
+DATA, SECONDS = "coverage.data", "seconds.json"
 
 ROOT = Path(__file__).parents[2]
 MUTATED = ("passes/*.py", "ops/*.py", "ir/op.py", "ir/types.py", "ir/verify.py", "ir/graph.py")
@@ -76,12 +78,15 @@ def stage(folder: Path) -> Path:
 # --- which tests run which lines ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
 class Measured:
-    """For each file the tests that run each line, and the seconds of each test that passes."""
+    """For each line the tests that run it, and the seconds of each test that passes."""
 
-    lines: Mapping[str, Mapping[int, Sequence[str]]]
-    seconds: Mapping[str, float]
+    def __init__(self, tree: Path) -> None:
+        data = CoverageData(str(tree / DATA))
+        data.read()
+        files = {path.rpartition("/alexnet_ir/")[2]: path for path in data.measured_files()}
+        self.lines = {name: data.contexts_by_lineno(files[name]) for name in sorted(files) if _is_mutated(name)}
+        self.seconds: dict[str, float] = json.loads((tree / SECONDS).read_text(encoding="utf-8"))
 
     def tests(self, mutant: Mutant) -> list[str]:
         """Those that run the changed lines, or else the function, quick ones first; of one test function's cases each
@@ -96,37 +101,31 @@ class Measured:
         return self._within([test for _, test in sorted(ranked)])
 
     def _running(self, mutant: Mutant, lines: range) -> set[str]:
-        run = self.lines.get(mutant.path, {})
+        run: Mapping[int, Sequence[str]] = self.lines.get(mutant.path, {})
         return {test for line in lines for test in run.get(line, ()) if test in self.seconds}
 
     def _within(self, tests: list[str]) -> list[str]:
         chosen, left = [], MOST_SECONDS
         for test in tests:
-            if chosen and left < self.seconds[test]:
-                break
-            chosen.append(test)
-            left -= self.seconds[test]
+            if not chosen or left >= self.seconds[test]:
+                chosen.append(test)
+                left -= self.seconds[test]
         return chosen
 
 
-def measure(tree: Path, tests: Sequence[str]) -> Measured:
+def measure(tree: Path, tests: Sequence[str]) -> None:
     """Run all tests once, under coverage."""
-    data, seconds = tree / "coverage.data", tree / "seconds.json"
     path = os.pathsep.join([str(tree), str(Path(__file__).parent)])
-    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "--source=alexnet_ir", "-m", "pytest"]
-    subprocess.run(
-        [*command, *PYTEST, *tests], cwd=tree, env=os.environ | {"PYTHONPATH": path, "MUTATION_SECONDS": str(seconds)}
-    )
-    found = CoverageData(str(data))
-    found.read()
-    package = tree / "alexnet_ir"
-    lines = {
-        Path(path).relative_to(package).as_posix(): found.contexts_by_lineno(path) for path in found.measured_files()
-    }
-    return Measured(lines, json.loads(seconds.read_text(encoding="utf-8")))
+    command = [sys.executable, "-m", "coverage", "run", f"--data-file={DATA}", "--source=alexnet_ir", "-m", "pytest"]
+    told = {"PYTHONPATH": path, "MUTATION_SECONDS": SECONDS}
+    subprocess.run([*command, *PYTEST, *tests], cwd=tree, env=os.environ | told)
 
 
 # --- mutants ------------------------------------------------------------------------------------------------------
+
+
+def _is_mutated(path: str) -> bool:
+    return any(fnmatch(path, pattern) for pattern in MUTATED)
 
 
 def all_mutants(tree: Path) -> list[Mutant]:
@@ -165,15 +164,15 @@ def _run(tree: Path, tests: Sequence[str]) -> None:
     sys.exit(pytest.main([*PYTEST, "-x", *tests]))
 
 
-def judge_all(sample: Sequence[Mutant], measured: Measured, trees: Sequence[Path]) -> list[Verdict]:
+def judge_all(sample: Sequence[Mutant], known: Measured, trees: Sequence[Path]) -> list[Verdict]:
     """The verdicts, one tree for each process."""
     free: queue.Queue[Path] = queue.Queue()
     for tree in trees:
         free.put(tree)
 
-    def one(mutant: Mutant) -> Verdict:
-        tests, start, tree = measured.tests(mutant), time.perf_counter(), free.get()
-        seconds = sum(measured.seconds[test] for test in tests)
+    def one(mutant: Mutant, tests: Sequence[str]) -> Verdict:
+        start, tree = time.perf_counter(), free.get()
+        seconds = sum(known.seconds[test] for test in tests)
         word = judge(mutant, tests, seconds, tree) if tests else "survived"
         free.put(tree)
         verdict = Verdict(mutant, word, time.perf_counter() - start, len(tests))
@@ -181,7 +180,7 @@ def judge_all(sample: Sequence[Mutant], measured: Measured, trees: Sequence[Path
         return verdict
 
     with ThreadPoolExecutor(len(trees)) as pool:
-        return list(pool.map(one, sample))
+        return list(pool.map(one, sample, [known.tests(mutant) for mutant in sample]))
 
 
 # --- the report ---------------------------------------------------------------------------------------------------
@@ -203,20 +202,22 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=300, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument(
-        "--only", nargs="+", default=[], help="these mutants, named as survivors are: passes/fuse.py:12"
-    )
+    parser.add_argument("--only", nargs="+", default=[], help="these mutants, named as survivors: passes/fuse.py:12")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files and folders of tests")
+    parser.add_argument("--tree", type=Path, help="a folder to keep for another run, or that was kept by one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "0"
-        everything = all_mutants(stage(tree))
+        tree = given.tree or Path(folder) / "0"
+        if not tree.exists():
+            stage(tree)
+        everything = all_mutants(tree)
         chosen = [mutant for mutant in everything if str(mutant) in given.only]
         sample = chosen or random.Random(given.seed).sample(everything, min(given.sample, len(everything)))
         print(f"{len(sample)} of {len(everything)} mutants", flush=True)
-        measured = measure(tree, given.tests)
-        trees = [tree, *(shutil.copytree(tree, Path(folder) / str(n)) for n in range(1, given.processes))]
-        report(judge_all(sample, measured, trees))
+        if not (tree / SECONDS).exists():
+            measure(tree, given.tests)
+        trees = [shutil.copytree(tree, Path(folder) / str(n)) for n in range(1, given.processes + 1)]
+        report(judge_all(sample, Measured(tree), trees))
 
 
 if __name__ == "__main__":
