@@ -6,102 +6,48 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 
-import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alexnet_ir.compiler import read_model
 from alexnet_ir.ir.graph import Graph
-from alexnet_ir.ir.op import Array, Source
+from alexnet_ir.ir.op import Source
 from alexnet_ir.ir.text import print_graph
 from alexnet_ir.ir.types import On, Split
-from alexnet_ir.ops.placing import Reshard
-from alexnet_ir.ops.shape import Copy
-from alexnet_ir.ops.table import parse
 from alexnet_ir.passes.base import run_passes
 from alexnet_ir.passes.cleanup import Cleanup
 from alexnet_ir.passes.distribute import Distribute
-from alexnet_ir.passes.exchanging import EXCHANGING
 from alexnet_ir.passes.partition import Partition
 
 from .. import meaning, strategies
-from .placed import at_random, computing, copied, forward_of, predicted, step_of
+from .checks import check_alike, check_placed
+from .placed import at_random, computing, forward_of, step_of
 
 grown_nets = strategies.nets(batches=(2, 3, 4, 6))
 several = st.integers(2, 4)
 seeds = st.integers(0, 2**16)
 
 
-def on_one_and_several(grown: strategies.Grown, devices: int, seed: int) -> tuple[Graph, Graph, Graph]:
-    """A net's training step on one device, placed at random, and distributed."""
-    model = read_model(grown.text)
-    forward = forward_of(model)
-    placed = step_of(model, forward, devices, at_random(forward, devices, seed))
-    return step_of(model, forward), placed, run_passes(placed, [Distribute()])
-
-
-def check_alike(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
-
-
 @settings(max_examples=40, deadline=None)
 @given(grown_nets, several, seeds)
 def test_a_net_means_the_same_wherever_it_lies(grown: strategies.Grown, devices: int, seed: int) -> None:
-    one, placed, distributed = on_one_and_several(grown, devices, seed)
-    given = {**strategies.initial(one), **grown.feeds(step=3)}
-    expected = meaning.results(one, given)
-    check_alike(meaning.results(placed, given), expected)
-    check_alike(meaning.results(distributed, given), expected)
-    check_exchanges(placed, distributed)
-    check_devices(distributed)
-    check_shards(placed, distributed)
-    check_texts(placed, distributed)
+    model = read_model(grown.text)
+    check_placed(model, devices, at_random(forward_of(model), devices, seed), grown.feeds(step=3))
 
 
-def check_exchanges(placed: Graph, distributed: Graph) -> None:
-    """Every node moves the bytes that are predicted of it."""
-    assert copied(distributed) == predicted(placed)
-
-
-def check_devices(distributed: Graph) -> None:
-    """Every value is on one device, and only copies go from one to another."""
-    for node in distributed.topo():
-        places = [distributed.tensor(v).placement for v in (*node.operands, *node.results)]
-        assert all(isinstance(place, On) and place.device < distributed.devices for place in places)
-        assert (len(set(places)) == 2) if isinstance(node.op, Copy) else (len(set(places)) == 1)
-
-
-def check_shards(placed: Graph, distributed: Graph) -> None:
-    """The shards of every value tile the whole, or are as large; inputs, states and outputs say what they are of."""
-    wholes = {f"%{s.name}": placed.tensor(s.read) for s in placed.states.values()}
-    wholes |= {f"%{name}": placed.tensor(value) for name, value in placed.inputs.items()}
-    wholes |= {name: placed.tensor(value) for name, value in placed.outputs.items()}
-    assert distributed.wholes == wholes
-    for node in placed.topo():
-        if isinstance(node.op, Reshard) or type(node.op) in EXCHANGING:
-            continue  # what it makes may be left where it is, or be made of sums of its name
-        type_ = placed.tensor(node.results[0])
-        where = [type_.device] if isinstance(type_.placement, On) else range(placed.devices)
-        found = [distributed.tensor(distributed.named(f"{node.name}@{device}")) for device in where]
-        assert [t.shape for t in found] == [type_.local(placed.devices)] * len(where)
-        if isinstance(type_.placement, Split):
-            assert sum(t.nbytes for t in found) == type_.nbytes
-
-
-def check_texts(*graphs: Graph) -> None:
-    """Texts read back to themselves."""
-    for graph in graphs:
-        assert print_graph(parse(print_graph(graph))) == print_graph(graph)
+def on_several(grown: strategies.Grown, devices: int, seed: int) -> tuple[Graph, Graph]:
+    """A net's training step placed at random, and distributed."""
+    model = read_model(grown.text)
+    forward = forward_of(model)
+    placed = step_of(model, forward, devices, at_random(forward, devices, seed))
+    return placed, run_passes(placed, [Distribute()])
 
 
 @settings(max_examples=15, deadline=None)
 @given(grown_nets, several, seeds)
 def test_what_is_done_twice_is_done_once(grown: strategies.Grown, devices: int, seed: int) -> None:
-    _, placed, distributed = on_one_and_several(grown, devices, seed)
+    placed, distributed = on_several(grown, devices, seed)
     for graph, pass_ in ((placed, Cleanup()), (distributed, Distribute()), (placed, Partition())):
         again = graph.copy()
         assert not pass_.run(again)
