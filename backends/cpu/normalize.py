@@ -9,7 +9,17 @@ from alexnet_ir.backends.cpu.pieces import cut, images_of, shares, some
 from alexnet_ir.backends.kernel import Arrays, Kernel, Types, running
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
-from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad, BatchNormInference, RunningAverage, axes, per_channel
+from alexnet_ir.ops.batchnorm import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormGradInput,
+    BatchNormGradWeight,
+    BatchNormInference,
+    ChannelSquares,
+    RunningAverage,
+    axes,
+    per_channel,
+)
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGrad, Lrn, LrnAttributes, LrnGrad
 
 Norm = LrnAttributes | LocalNormAttributes
@@ -157,6 +167,50 @@ def batchnorm_inference(op: BatchNormInference, operands: Arrays, outs: Arrays, 
     np.add(outs[0], per_channel(term, input), out=outs[0])
 
 
+def channel_squares(op: ChannelSquares, operands: Arrays, outs: Arrays, scratch: Arrays) -> None:
+    """The sum of (input - mean)^2 for each channel, some images at a time."""
+    input, mean = operands
+    squares, vector = scratch
+    outs[0].fill(0)
+    for images in shares(len(input), len(squares)):
+        (part,) = cut([squares], images)
+        np.subtract(input[images], per_channel(mean, input), out=part)
+        np.multiply(part, part, out=part)
+        np.add.reduce(part, axis=axes(part), out=vector)
+        np.add(outs[0], vector, out=outs[0])
+
+
+def batchnorm_grad_weight(op: BatchNormGradWeight, operands: Arrays, outs: Arrays, scratch: Arrays) -> None:
+    """The sum of grad_output times the normalised input for each channel, some images at a time."""
+    grad_output, input, mean, variance = operands
+    products, vector = scratch
+    outs[0].fill(0)
+    for images in shares(len(input), len(products)):
+        (part,) = cut([products], images)
+        np.subtract(input[images], per_channel(mean, input), out=part)
+        np.multiply(part, grad_output[images], out=part)
+        np.add.reduce(part, axis=axes(part), out=vector)
+        np.add(outs[0], vector, out=outs[0])
+    inverse_root(variance, op.eps, vector)
+    np.multiply(outs[0], vector, out=outs[0])
+
+
+def batchnorm_grad_input(op: BatchNormGradInput, operands: Arrays, outs: Arrays, scratch: Arrays) -> None:
+    """weight s (grad_output - (grad_bias + unit grad_weight) / count), with unit = (input - mean) s."""
+    grad_output, input, weight, mean, variance, grad_weight, grad_bias = operands
+    (out,), (inverse, vector) = outs, scratch
+    inverse_root(variance, op.eps, inverse)
+    np.subtract(input, per_channel(mean, input), out=out)
+    np.multiply(grad_weight, inverse, out=vector)
+    np.divide(vector, -op.count, out=vector)
+    np.multiply(out, per_channel(vector, out), out=out)
+    np.divide(grad_bias, -op.count, out=vector)
+    np.add(out, per_channel(vector, out), out=out)
+    np.add(out, grad_output, out=out)
+    np.multiply(inverse, weight, out=vector)
+    np.multiply(out, per_channel(vector, out), out=out)
+
+
 def running_average(op: RunningAverage, operands: Arrays, outs: Arrays, scratch: Arrays) -> None:
     """(1 - momentum) running + momentum correction batch."""
     running, batch = operands
@@ -186,6 +240,15 @@ KERNELS: dict[type[Op], Kernel] = {
     ),
     BatchNormInference: Kernel(
         running(batchnorm_inference), lambda op, o, results: (_channels(o[0]),) * 2, in_place=over_first
+    ),
+    ChannelSquares: Kernel(running(channel_squares), lambda op, o, results: (*maps(op, o, o), _channels(o[0]))),
+    BatchNormGradWeight: Kernel(
+        running(batchnorm_grad_weight), lambda op, o, results: (*maps(op, o, o), _channels(o[0]))
+    ),
+    BatchNormGradInput: Kernel(
+        running(batchnorm_grad_input),
+        lambda op, o, results: (_channels(o[0]),) * 2,
+        in_place=lambda op: ((0, 1),),
     ),
     RunningAverage: Kernel(running(running_average), lambda op, o, results: (o[0],), in_place=over_either),
 }
