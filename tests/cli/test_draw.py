@@ -210,6 +210,8 @@ def test_bytes_stand_on_the_labels(run: Run, tmp_path: Path) -> None:
     assert [text for kind, text in texts if kind == "moved"] == ["22.2 MB", "4.72 MB", "2.10 MB", "1.05 MB"]
     assert texts.count(("shape", "48 x 55 x 55")) == 2
     assert ("note", "kernels 193-384 of 384") in texts
+    shown = EXAMPLES.parent / "docs" / "alexnet-two-gpus.svg"
+    assert shown.read_text(encoding="utf-8") == path.read_text(encoding="utf-8"), "draw the README's picture again"
 
 
 @pytest.mark.parametrize("suffix", ["svg", "dot"])
