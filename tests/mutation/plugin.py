@@ -25,6 +25,7 @@ MOST_EXAMPLES = 20
 """Of a test with random examples, whatever it asks for."""
 MOST_MEMORY = 8 * 2**30
 passed: dict[str, float] = {}
+failed: list[str] = []
 
 
 def pytest_configure() -> None:
@@ -54,10 +55,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" and report.passed:
+    if report.failed:
+        failed.append(report.nodeid)
+    elif report.when == "call" and report.passed:
         passed[report.nodeid] = report.duration
 
 
 def pytest_sessionfinish() -> None:
-    if path := os.environ.get("MUTATION_SECONDS"):
-        Path(path).write_text(json.dumps(passed), encoding="utf-8")
+    if path := os.environ.get("MUTATION_FINDINGS"):
+        Path(path).write_text(json.dumps({"seconds": passed, "failed": failed}), encoding="utf-8")

@@ -38,7 +38,7 @@ from coverage import CoverageData
 from mutants import Mutant, mutants
 
 HELD = (hypothesis.stateful, networkx, numpy)
-DATA, SECONDS = "coverage.data", "seconds.json"
+DATA, MEASURED, FINDINGS = "coverage.data", "measured.json", "findings.json"
 
 ROOT = Path(__file__).parents[2]
 MUTATED = ("passes/*.py", "ops/*.py", "ir/op.py", "ir/types.py", "ir/verify.py", "ir/graph.py")
@@ -51,12 +51,13 @@ PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "plugin", "--hypothesis-profile=
 
 @dataclass(frozen=True)
 class Verdict:
-    """`killed` by a test, `timeout`, or `survived`."""
+    """`killed`, by a test if it could even start; `timeout`, or `survived`."""
 
     mutant: Mutant
     word: str
     seconds: float
     tests: int
+    by: str = ""
 
 
 # --- a tree as it is installed ------------------------------------------------------------------------------------
@@ -86,7 +87,7 @@ class Measured:
         data.read()
         files = {path.rpartition("/alexnet_ir/")[2]: path for path in data.measured_files()}
         self.lines = {name: data.contexts_by_lineno(files[name]) for name in sorted(files) if _is_mutated(name)}
-        self.seconds: dict[str, float] = json.loads((tree / SECONDS).read_text(encoding="utf-8"))
+        self.seconds: dict[str, float] = json.loads((tree / MEASURED).read_text(encoding="utf-8"))["seconds"]
 
     def tests(self, mutant: Mutant) -> list[str]:
         """Those that run the changed lines, or else the function, quick ones first; of one test function's cases each
@@ -117,7 +118,7 @@ def measure(tree: Path, tests: Sequence[str]) -> None:
     """Run all tests once, under coverage."""
     path = os.pathsep.join([str(tree), str(Path(__file__).parent)])
     command = [sys.executable, "-m", "coverage", "run", f"--data-file={DATA}", "--source=alexnet_ir", "-m", "pytest"]
-    told = {"PYTHONPATH": path, "MUTATION_SECONDS": SECONDS}
+    told = {"PYTHONPATH": path, "MUTATION_FINDINGS": MEASURED}
     subprocess.run([*command, *PYTEST, *tests], cwd=tree, env=os.environ | told)
 
 
@@ -135,52 +136,61 @@ def all_mutants(tree: Path) -> list[Mutant]:
     return [mutant for path, text in texts.items() for mutant in mutants(path, text)]
 
 
-def judge(mutant: Mutant, tests: Sequence[str], seconds: float, tree: Path) -> str:
+def judge(mutant: Mutant, tests: Sequence[str], seconds: float, tree: Path) -> Verdict:
     """Run tests on a tree with this mutant in it, which is taken out again."""
-    path = tree / "alexnet_ir" / mutant.path
+    start, path, findings = time.perf_counter(), tree / "alexnet_ir" / mutant.path, tree / FINDINGS
     kept = path.read_text(encoding="utf-8")
     path.write_text(mutant.source, encoding="utf-8")
-    run = multiprocessing.get_context("fork").Process(target=_run, args=(tree, tests))
-    run.start()
-    run.join(timeout=60 + 4 * seconds)
-    if run.exitcode is None:
-        run.kill()
-        run.join()
-        word = "timeout"
-    else:
-        word = "killed" if run.exitcode else "survived"
+    findings.unlink(missing_ok=True)
+    code = run(tree, tests, 60 + 4 * seconds)
     path.write_text(kept, encoding="utf-8")
-    return word
+    failed = json.loads(findings.read_text(encoding="utf-8"))["failed"] if findings.exists() else []
+    word = "timeout" if code is None else "killed" if code else "survived"
+    return Verdict(mutant, word, time.perf_counter() - start, len(tests), *failed[:1])
+
+
+def run(tree: Path, tests: Sequence[str], seconds: float | None = None) -> int | None:
+    """The exit status of tests on a tree, in a fork; None if they take too long."""
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(tree, tests))
+    process.start()
+    process.join(seconds)
+    code = process.exitcode
+    process.kill()
+    process.join()
+    return code
 
 
 def _run(tree: Path, tests: Sequence[str]) -> None:
-    """In a process of its own: the tests, on this tree, without a word."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     os.chdir(tree)
+    os.environ["MUTATION_FINDINGS"] = FINDINGS
     sys.path.insert(0, str(tree))
     sys.dont_write_bytecode = True
     sys.exit(pytest.main([*PYTEST, "-x", *tests]))
 
 
 def judge_all(sample: Sequence[Mutant], known: Measured, trees: Sequence[Path]) -> list[Verdict]:
-    """The verdicts, one tree for each process."""
+    """The verdicts, one tree for each process. Whatever found a mutant must pass where there is none."""
     free: queue.Queue[Path] = queue.Queue()
     for tree in trees:
         free.put(tree)
 
     def one(mutant: Mutant, tests: Sequence[str]) -> Verdict:
-        start, tree = time.perf_counter(), free.get()
+        tree = free.get()
         seconds = sum(known.seconds[test] for test in tests)
-        word = judge(mutant, tests, seconds, tree) if tests else "survived"
+        verdict = judge(mutant, tests, seconds, tree) if tests else Verdict(mutant, "survived", 0, 0)
         free.put(tree)
-        verdict = Verdict(mutant, word, time.perf_counter() - start, len(tests))
-        print(f"{word:9} {verdict.seconds:5.1f} s  {len(tests):4} tests  {mutant} {mutant.function}", flush=True)
+        by = f"by {verdict.by}" if verdict.by else ""
+        print(f"{verdict.word:9}{verdict.seconds:6.1f} s {mutant} in {mutant.function} {by}", flush=True)
         return verdict
 
     with ThreadPoolExecutor(len(trees)) as pool:
-        return list(pool.map(one, sample, [known.tests(mutant) for mutant in sample]))
+        verdicts = list(pool.map(one, sample, [known.tests(mutant) for mutant in sample]))
+    killers = sorted({verdict.by for verdict in verdicts if verdict.by})
+    assert not killers or run(trees[0], killers) == 0, "a test fails without any mutant"
+    return verdicts
 
 
 # --- the report ---------------------------------------------------------------------------------------------------
@@ -214,7 +224,7 @@ def main() -> None:
         chosen = [mutant for mutant in everything if str(mutant) in given.only]
         sample = chosen or random.Random(given.seed).sample(everything, min(given.sample, len(everything)))
         print(f"{len(sample)} of {len(everything)} mutants", flush=True)
-        if not (tree / SECONDS).exists():
+        if not (tree / MEASURED).exists():
             measure(tree, given.tests)
         trees = [shutil.copytree(tree, Path(folder) / str(n)) for n in range(1, given.processes + 1)]
         report(judge_all(sample, Measured(tree), trees))
