@@ -26,6 +26,7 @@ from alexnet_ir.ops.elementwise import Add, Relu
 from alexnet_ir.ops.table import parse
 from alexnet_ir.passes.base import Pass, PassRecord, run_passes
 from alexnet_ir.passes.cleanup import Cleanup
+from alexnet_ir.passes.recompute import Recompute
 from alexnet_ir.passes.table import PASSES, PIPELINES, pipeline
 
 from .. import strategies
@@ -66,9 +67,10 @@ def test_says_what_it_does(name: str) -> None:
 
 
 def test_every_pass_is_in_the_table() -> None:
-    assert {path.stem for path in FOLDER.glob("*.py")} == {
-        *map(module_of, PASSES), "__init__", "base", "table", "schedule", "plan_memory", "rewrite",
-    }  # fmt: skip
+    """But for `recompute`, which `fit` runs when a step has to fit a limit."""
+    modules = [import_module(f"alexnet_ir.passes.{path.stem}") for path in FOLDER.glob("*.py")]
+    found = {cls for module in modules for cls in vars(module).values() if isinstance(cls, type)}
+    assert {cls for cls in found if issubclass(cls, Pass) and cls is not Pass} == {*PASSES.values(), Recompute}
     assert all(name in PASSES for names in PIPELINES.values() for name in names)
 
 
@@ -84,11 +86,12 @@ def test_the_hook_sees_every_pass() -> None:
     graph = training_graph(read_model(TEXT), lambda record, graph: seen.append((record, print_graph(graph))))
     records = [record for record, _ in seen]
     assert [record.name for record in records] == list(PIPELINES["train"])
-    assert all(record.changed and record.seconds >= 0 for record in records)
+    assert all(record.seconds >= 0 for record in records)
+    assert [record.name for record in records if not record.changed] == ["partition"], "there is one device"
     assert [r.nodes_after for r in records[:-1]] == [r.nodes_before for r in records[1:]]
     assert records[-1].nodes_after == len(graph)
     assert seen[-1][1] == print_graph(graph)
-    assert len({text for _, text in seen}) == len(seen)
+    assert len({text for _, text in seen}) == len(seen) - 1
 
 
 def test_changed_is_what_the_pass_says() -> None:
