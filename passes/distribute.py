@@ -2,7 +2,7 @@
 
 Before:  %conv3.all_gather = reshard(%pool2) {to = "replicated"} : f32[128, 256, 13, 13]
          %conv3 = conv(%conv3.all_gather, %conv3.weight) {pad = 1} : f32[128, 384, 13, 13] split(1)
-After:   %conv3.all_gather.1to0 = copy(%pool2@1) {kind = "all_gather", to = 0} : f32[128, 128, 13, 13] on(0)
+After:   %conv3.all_gather.1to0 = copy(%pool2@1) {to = 0, kind = "all_gather"} : f32[128, 128, 13, 13] on(0)
          %conv3.all_gather@0 = concat(%pool2@0, %conv3.all_gather.1to0) : f32[128, 256, 13, 13] on(0)
          %conv3@0 = conv(%conv3.all_gather@0, %conv3.weight@0) {pad = 1} : ...
          (and the same the other way round on device 1)

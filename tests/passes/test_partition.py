@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from .. import meaning, strategies
 from .checks import check_alike, check_placed
 from .placed import at_random, computing, forward_of, step_of
 
+ROOT = Path(__file__).parents[2]
 grown_nets = strategies.nets(batches=(2, 3, 4, 6))
 several = st.integers(2, 4)
 seeds = st.integers(0, 2**16)
@@ -131,7 +133,7 @@ def texts(models: list[str], hash_seed: int) -> str:
     environment = os.environ | {"PYTHONHASHSEED": str(hash_seed)}
     command = [sys.executable, "-c", TEXTS]
     return subprocess.run(
-        command, input="\0".join(models), env=environment, capture_output=True, text=True, check=True
+        command, cwd=ROOT, input="\0".join(models), env=environment, capture_output=True, text=True, check=True
     ).stdout
 
 
