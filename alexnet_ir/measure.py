@@ -58,25 +58,23 @@ class Measured:
         return self.amount / self.seconds
 
 
-def measure(backend: Backend, devices: int = 1, sizes: Sizes = FULL) -> tuple[Profile, tuple[Measured, ...]]:
-    """The profile of one of so many logical devices, which share the machine evenly, and what it comes from."""
+def measure(backend: Backend, sizes: Sizes = FULL) -> tuple[Profile, tuple[Measured, ...]]:
+    """The profile of a backend's hardware, which its logical devices share, and what it comes from."""
     products = [_conv(backend, sizes, *maps) for maps in sizes.maps] + [_fc(backend, sizes)]
     big, tiny = f32(sizes.elements), f32(1)
     memory = _measured("add", "B", Add(), big, big, seconds=_of_steps(backend, sizes.runs, 4, _chain(Add(), big, big)))
     start = Measured("smallest step", _of_steps(backend, sizes.runs, sizes.tiny, _chain(Relu(), tiny)), 0, "")
     latency = Measured("smallest transfer", _of_steps(backend, sizes.runs, sizes.tiny, _transfers(tiny)), 0, "")
     link = Measured("transfer", _of_steps(backend, sizes.runs, 4, _transfers(big)), big.nbytes, "B")
-    whole = (
-        f"one of {devices} logical devices that share it: a share of its rates each" if devices > 1 else "one device"
-    )
     profile = Profile(
         "measured",
-        f"this machine's {backend.name}, {whole}",
-        product_flops=sum(p.amount for p in products) / sum(p.seconds for p in products) / devices,
-        bandwidth=memory.rate / devices,
+        f"this machine's {backend.name}, which logical devices share",
+        product_flops=sum(p.amount for p in products) / sum(p.seconds for p in products),
+        bandwidth=memory.rate,
         overhead=start.seconds,
-        link_bandwidth=link.amount / max(link.seconds - latency.seconds, 1e-9) / devices,
+        link_bandwidth=link.amount / max(link.seconds - latency.seconds, 1e-9),
         link_latency=latency.seconds,
+        shared=True,
         notes=("measured by `alexnet-ir profile`",),
     )
     return profile, (*products, memory, link, start, latency)

@@ -44,6 +44,7 @@ class Costs:
 
     def __post_init__(self) -> None:
         nodes = [node for node in self.graph.topo() if not isinstance(node.op, Source)]
+        self.profile = self.profile.of(self.devices)
         self.trained = self._trained()
         self.strategies = {node.name: self._options(node) for node in nodes}
         for node in nodes:

@@ -18,7 +18,7 @@ COLUMNS = ("products", "memory", "step", "link", "transfer")
 def run(args: argparse.Namespace) -> int:
     """Measure; print the figures beside those of the built-in profiles, or the profile as JSON; write it with -o."""
     setup = setup_of(args.devices)
-    profile, measured = measure(setup.backend, len(setup.devices), QUICK if args.quick else FULL)
+    profile, measured = measure(setup.backend, QUICK if args.quick else FULL)
     if args.output:
         Path(args.output).write_text(profile.to_json(), encoding="utf-8")
     if args.json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from alexnet_ir.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One of N equal devices, and the links between them. `notes` say where the figures come from."""
+    """One of N equal devices, and the links between them; with `shared`, one piece of hardware that N logical devices
+    share, each with 1/N of its rates. `notes` say where the figures come from."""
 
     name: str
     description: str
@@ -36,7 +37,15 @@ class Profile:
     """Seconds until the first byte of a transfer arrives."""
     memory_bytes: int | None = None
     """Memory of a device; None where it does not matter."""
+    shared: bool = False
     notes: tuple[str, ...] = ()
+
+    def of(self, devices: int) -> Profile:
+        """What one of so many devices has."""
+        if not self.shared or devices == 1:
+            return self
+        rates = {name: getattr(self, name) / devices for name in ("product_flops", "bandwidth", "link_bandwidth")}
+        return replace(self, shared=False, **rates)
 
     def step_seconds(self, op: Op, operands: Sequence[TensorType], results: Sequence[TensorType]) -> float:
         """Time of an op on one device, from the types of its share there: it is bound by products or by memory."""
@@ -121,8 +130,8 @@ _ALL = (
         overhead=4e-6, latency=10e-6, link="NVLink 4 through a switch", why="fp32 without tensor cores",
     ),
     Profile(
-        "cpu", "one of two logical devices that share a CPU of two cores: half of its rates each",
-        product_flops=92e9, bandwidth=14e9, overhead=10e-6, link_bandwidth=7e9, link_latency=2e-6,
+        "cpu", "a CPU of two cores, which logical devices share",
+        product_flops=184e9, bandwidth=28e9, overhead=10e-6, link_bandwidth=14e9, link_latency=2e-6, shared=True,
         notes=(
             "one known machine, two AVX-512 cores: 184 GFLOP/s in products, 28 GB/s copying; not yours",
             "assumed: a transfer is a memcpy, which reads and writes; 10 us to start a step",
@@ -182,5 +191,6 @@ def _profile(data: dict[str, Any]) -> Profile:
         str(data["description"]),
         **numbers,
         memory_bytes=None if memory is None else int(memory),
+        shared=bool(data.get("shared", False)),
         notes=tuple(map(str, data.get("notes", ()))),
     )

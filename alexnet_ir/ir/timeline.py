@@ -102,7 +102,8 @@ def simulate(program: Program, profile: Profile) -> Timeline:
 
 
 def step_seconds(step: Step, program: Program, profile: Profile) -> float:
-    operands = [program.types[name] for name in step.operands]
+    """A step's time on one of the program's devices, or a transfer's between two."""
+    profile, operands = profile.of(program.devices), [program.types[name] for name in step.operands]
     if step.stream.is_link:
         return profile.transfer_seconds(operands[0].nbytes)
     return profile.step_seconds(step.op, operands, [program.types[name] for name in step.results])
@@ -141,6 +142,9 @@ def explain(one: Timeline, many: Timeline) -> str:
 
 
 def _work_text(one: Timeline, many: Timeline) -> str:
+    """Of devices that share one piece of hardware none is gained, so each has its share of the rates."""
+    if many.profile.shared:
+        return f"they share one {many.profile.name}, and have {1 / many.program.devices:.0%} of its rates each"
     most = max(range(len(many.computing)), key=lambda device: many.computing[device])
     share = many.computing[most] / one.seconds if one.seconds else 1.0
     return f"device {most}, which computes most, has {share:.0%} of the work of 1 ({duration(many.computing[most])})"

@@ -29,7 +29,8 @@ def test_a_profile_is_written_and_read_back(run: Run, tmp_path: Path) -> None:
     assert json.loads(done.out) == json.loads(path.read_text())
     profile = profile_of(str(path))
     assert profile.to_json() == done.out
-    assert "one of 2 logical devices" in profile.description
+    assert profile.shared
+    assert profile.of(2).bandwidth == profile.bandwidth / 2
     assert min(profile.product_flops, profile.bandwidth, profile.link_bandwidth, profile.link_latency) > 0
 
 
