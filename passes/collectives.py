@@ -77,7 +77,7 @@ class Collectives:
             case Partial(), Split(axis):
                 return self.reduce_scatter(shares, axis)
             case Partial(), On(d):
-                return {d: self.sum(d, [self.copy(shares[s], d) for s in sorted(shares)])}
+                return {d: self.combined(d, [self.copy(shares[s], d) for s in sorted(shares)])}
             case On(d), Replicated():
                 return {to: self.copy(shares[d], to) for to in range(self.devices)}
             case On(d), Split(axis):
@@ -103,9 +103,13 @@ class Collectives:
         """Zeros of this local shape."""
         return self.emit(device, Fill(0.0, tuple(shape), str(On(device))), name="zeros")
 
-    def sum(self, device: int, values: Sequence[Value]) -> Value:
-        """Values of one device, added up in their order."""
-        return reduce(lambda total, value: self.emit(device, Add(), total, value), values)
+    def combined(self, device: int, values: Sequence[Value], name: str = "", op: Op | None = None) -> Value:
+        """Values of one device, added up in their order, or taken together by another `op` of two."""
+        *first, last = values
+        if not first:
+            return last
+        before = reduce(lambda total, value: self.emit(device, op or Add(), total, value, name="sum"), first)
+        return self.emit(device, op or Add(), before, last, name=name)
 
     def beside_zeros(self, shares: Shares, type_: TensorType) -> Shares:
         """A sum of which one device has all: its own, or device 0's where all have it."""
@@ -134,19 +138,16 @@ class Collectives:
         parts = {s: [self.piece(shares[s], other, d) for d in range(self.devices)] for s in shares}
         return {d: self.concat(d, [self.copy(parts[s][d], d) for s in sorted(shares)], axis) for d in shares}
 
-    def reduce_scatter(self, shares: Shares, axis: int) -> Shares:
+    def reduce_scatter(self, shares: Shares, axis: int, name: str = "") -> Shares:
         """Every device adds up its share of all."""
         parts = {s: [self.piece(shares[s], axis, d) for d in range(self.devices)] for s in shares}
-        return {d: self.sum(d, [self.copy(parts[s][d], d) for s in sorted(shares)]) for d in shares}
+        return {d: self.combined(d, [self.copy(parts[s][d], d) for s in sorted(shares)], name) for d in shares}
 
-    def all_reduce(self, shares: Shares, type_: TensorType, op: Op | None = None) -> Shares:
-        """Every device gets the sum (or another `op` of two values, which is made on device 0)."""
+    def all_reduce(self, shares: Shares, type_: TensorType, name: str = "", op: Op | None = None) -> Shares:
+        """Every device gets the sum (or what another `op` of two values makes, on device 0)."""
         axis = next((a for a in range(len(type_.shape)) if type_.can_be(Split(a), self.devices)), None)
         if axis is not None and op is None:
-            scattered = self.reduce_scatter(shares, axis)
-            return {
-                d: self.concat(d, [self.copy(scattered[s], d) for s in sorted(shares)], axis, "whole") for d in shares
-            }
-        there = [self.copy(shares[s], 0) for s in sorted(shares)]
-        total = reduce(lambda total, value: self.emit(0, op or Add(), total, value), there)
+            scattered = self.reduce_scatter(shares, axis, f"{name}.share" if name else "share")
+            return {d: self.concat(d, [self.copy(scattered[s], d) for s in sorted(shares)], axis, name) for d in shares}
+        total = self.combined(0, [self.copy(shares[s], 0) for s in sorted(shares)], name, op)
         return {d: self.copy(total, d) for d in shares}

@@ -30,10 +30,10 @@ Writer = Callable[[Collectives, Any, Types, Sequence[Shares]], tuple[Shares, ...
 """From an op, the placed types of its operands and their shares to the shares of its results."""
 
 
-def summed(write: Collectives, parts: Shares) -> Shares:
+def summed(write: Collectives, parts: Shares, name: str) -> Shares:
     """The sum of all devices' parts, on every device."""
     shape = write.graph.tensor(parts[0]).shape
-    return write.of_kind("all_reduce").all_reduce(parts, f32(*shape))
+    return write.of_kind("all_reduce").all_reduce(parts, f32(*shape), name)
 
 
 # --- local response normalisation ---------------------------------------------------------------------------------
@@ -97,9 +97,10 @@ def batchnorm(write: Collectives, op: BatchNorm, types: Types, shares: Sequence[
     """Mean and variance of the global batch: the sum, then the sum of centred squares, each added up."""
     input, weight, bias = shares
     share = Scale(1 / samples(types[0]))
-    sums = summed(write, {d: write.emit(d, BiasGrad(), input[d], name="sum") for d in input})
+    sums = summed(write, {d: write.emit(d, BiasGrad(), input[d], name="sum.part") for d in input}, "sum")
     mean = {d: write.emit(d, share, sums[d], name="mean") for d in input}
-    squares = summed(write, {d: write.emit(d, ChannelSquares(), input[d], mean[d], name="squares") for d in input})
+    parts = {d: write.emit(d, ChannelSquares(), input[d], mean[d], name="squares.part") for d in input}
+    squares = summed(write, parts, "squares")
     variance = {d: write.emit(d, share, squares[d], name="variance") for d in input}
     apply = BatchNormInference(op.eps)
     return {d: write.emit(d, apply, input[d], weight[d], bias[d], mean[d], variance[d]) for d in input}, mean, variance
@@ -109,9 +110,9 @@ def batchnorm_grad(write: Collectives, op: BatchNormGrad, types: Types, shares: 
     """The gradients of weight and bias are sums over the global batch; the input's is made from them."""
     grad, input, weight, mean, variance = shares
     by_weight = BatchNormGradWeight(op.eps)
-    parts = {d: write.emit(d, by_weight, grad[d], input[d], mean[d], variance[d], name="weight_part") for d in input}
-    grad_weight = summed(write, parts)
-    grad_bias = summed(write, {d: write.emit(d, BiasGrad(), grad[d], name="bias_part") for d in input})
+    parts = {d: write.emit(d, by_weight, grad[d], input[d], mean[d], variance[d], name="weight.part") for d in input}
+    grad_weight = summed(write, parts, "weight")
+    grad_bias = summed(write, {d: write.emit(d, BiasGrad(), grad[d], name="bias.part") for d in input}, "bias")
     to_input = BatchNormGradInput(samples(types[1]), op.eps)
     grad_input = {
         d: write.emit(d, to_input, *(s[d] for s in (grad, input, weight, mean, variance, grad_weight, grad_bias)))
@@ -128,9 +129,9 @@ def softmax_cross_entropy(
 ) -> tuple[Shares, ...]:
     """The largest score of each row, then the sum of the exponentials, over all devices' classes."""
     scores, label = shares
-    tops = {d: write.emit(d, RowMax(), scores[d], name="max") for d in scores}
-    top = write.of_kind("all_reduce").all_reduce(tops, f32(types[0].shape[0]), Maximum())
-    total = summed(write, {d: write.emit(d, RowExpSum(), scores[d], top[d], name="sum") for d in scores})
+    tops = {d: write.emit(d, RowMax(), scores[d], name="max.part") for d in scores}
+    top = write.of_kind("all_reduce").all_reduce(tops, f32(types[0].shape[0]), "max", Maximum())
+    total = summed(write, {d: write.emit(d, RowExpSum(), scores[d], top[d], name="sum.part") for d in scores}, "sum")
     classes = types[0].local(write.devices)[1]
     losses, softmax = {}, {}
     for d in scores:

@@ -144,7 +144,7 @@ def explain(one: Timeline, many: Timeline) -> str:
 def _work_text(one: Timeline, many: Timeline) -> str:
     """Of devices that share one piece of hardware none is gained, so each has its share of the rates."""
     if many.profile.shared:
-        return f"they share one {many.profile.name}, and have {1 / many.program.devices:.0%} of its rates each"
+        return f"they share one {many.profile.name} ({1 / many.program.devices:.0%} of its rates each)"
     most = max(range(len(many.computing)), key=lambda device: many.computing[device])
     share = many.computing[most] / one.seconds if one.seconds else 1.0
     return f"device {most}, which computes most, has {share:.0%} of the work of 1 ({duration(many.computing[most])})"
