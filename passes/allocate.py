@@ -18,7 +18,7 @@ from alexnet_ir.passes.lifetimes import Buffer, most_live
 
 CLOSE, SMALL = 1 / 64, 16 << 10
 """How much more than what is live at once is good enough: this share of it, or so many bytes."""
-WORK = 10_000
+WORK = 20_000
 """How many buffers are placed in search of a better order, some 25 microseconds each."""
 
 ORDERS: tuple[Callable[[Buffer], tuple[int, ...]], ...] = (
