@@ -168,11 +168,12 @@ def _run(tree: Path, tests: Sequence[str]) -> None:
     os.environ["MUTATION_FINDINGS"] = FINDINGS
     sys.path.insert(0, str(tree))
     sys.dont_write_bytecode = True
-    sys.exit(pytest.main([*PYTEST, "-x", *tests]))
+    os._exit(pytest.main([*PYTEST, "-x", *tests]))  # at once: an interpreter that ends in a fork of a thread fails
 
 
 def judge_all(sample: Sequence[Mutant], known: Measured, trees: Sequence[Path]) -> list[Verdict]:
-    """The verdicts, one tree for each process. Whatever found a mutant must pass where there is none."""
+    """The verdicts, one tree for each process. Where there is no mutant all tests are found, and those that found one
+    pass."""
     free: queue.Queue[Path] = queue.Queue()
     for tree in trees:
         free.put(tree)
@@ -186,10 +187,13 @@ def judge_all(sample: Sequence[Mutant], known: Measured, trees: Sequence[Path]) 
         print(f"{verdict.word:9}{verdict.seconds:6.1f} s {mutant} in {mutant.function} {by}", flush=True)
         return verdict
 
+    tests = [known.tests(mutant) for mutant in sample]
     with ThreadPoolExecutor(len(trees)) as pool:
-        verdicts = list(pool.map(one, sample, [known.tests(mutant) for mutant in sample]))
-    killers = sorted({verdict.by for verdict in verdicts if verdict.by})
-    assert not killers or run(trees[0], killers) == 0, "a test fails without any mutant"
+        everything = sorted({test for chosen in tests for test in chosen})
+        assert pool.submit(run, trees[0], ["--collect-only", *everything]).result() == 0, "a test is not found"
+        verdicts = list(pool.map(one, sample, tests))
+        killers = sorted({verdict.by for verdict in verdicts if verdict.by})
+        assert not killers or pool.submit(run, trees[0], killers).result() == 0, "a test fails without any mutant"
     return verdicts
 
 
