@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# There is a process for every core already; NumPy's products would start as many threads again in each.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 Golden = Callable[[Path, str], None]
 
