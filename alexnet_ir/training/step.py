@@ -19,6 +19,7 @@ from alexnet_ir.ir.names import LABEL, LOSS, SCORE, SEED, STEP, rate
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.setup import Setup
+from alexnet_ir.training.interrupt import finished_first
 
 Floats = NDArray[np.floating[Any]]
 SEEDS = 2**63
@@ -94,10 +95,11 @@ class TrainingStep:
         feeds |= {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
         feeds[self._image] = self._images(images, exact=True)
         feeds[LABEL] = self._labels(labels)
-        outputs = self._training.run(feeds)
-        self.steps += 1
-        self.scores = outputs[SCORE]
-        self.last_loss = float(outputs[LOSS])
+        with finished_first():
+            outputs = self._training.run(feeds)
+            self.steps += 1
+            self.scores = outputs[SCORE]
+            self.last_loss = float(outputs[LOSS])
         return self.last_loss
 
     def predict(self, images: ArrayLike) -> Floats:
