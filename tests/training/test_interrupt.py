@@ -10,23 +10,27 @@ import pytest
 from alexnet_ir.training.interrupt import finished_first
 
 
-def test_an_interrupt_waits_for_the_end() -> None:
-    done = []
-    with pytest.raises(KeyboardInterrupt), finished_first():
-        signal.raise_signal(signal.SIGINT)
+def interrupted(times: int, done: list[str]) -> None:
+    """A block that is interrupted so often in its midst."""
+    with finished_first():
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
         done.append("the rest of the update")
+
+
+@pytest.mark.parametrize(("times", "ends"), [(1, True), (2, False)])
+def test_the_first_interrupt_waits_for_the_end_and_the_second_does_not(times: int, ends: bool) -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(times, done)
+    assert bool(done) == ends
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_nothing_happens_without_one() -> None:
+    done: list[str] = []
+    interrupted(0, done)
     assert done
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_a_second_one_does_not_wait() -> None:
-    done = []
-    with pytest.raises(KeyboardInterrupt), finished_first():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        done.append("never")
-    assert not done
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_failure_inside_goes_on() -> None:
