@@ -46,7 +46,7 @@ MUTATED = ("passes/*.py", "ops/*.py", "ir/op.py", "ir/types.py", "ir/verify.py",
 TESTS = ("tests/ir", "tests/ops", "tests/passes")
 MOST_SECONDS = 40.0
 """Of tests that one mutant gets, by what they took when they were measured."""
-PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "plugin", "--hypothesis-profile=mutation")
+PYTEST = ("-q", "-n0", "-p", "no:cacheprovider", "-p", "plugin", "--hypothesis-profile=mutation")
 
 
 @dataclass(frozen=True)
