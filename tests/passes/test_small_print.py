@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from alexnet_ir.compiler import dense_graph, read_model
+from alexnet_ir.compiler import dense_graph, read_model, training_graph
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.ir.graph import Graph
+from alexnet_ir.ir.target import Target
 from alexnet_ir.ops.shape import Copy
 from alexnet_ir.passes.base import run_passes
 from alexnet_ir.passes.distribute import Distribute
 from alexnet_ir.passes.exchanges import exchanges
+from alexnet_ir.passes.fit import _live
 from alexnet_ir.passes.placements import Mode, follow, layers
+from alexnet_ir.passes.plan_memory import PlanMemory
+from alexnet_ir.passes.schedule import Schedule
 
+from ..plans import columns, live
 from .placed import forward_of, step_of
 
 NET = """\
@@ -64,3 +69,11 @@ def test_rows_and_columns_each_have_their_nearest_sizes() -> None:
     with pytest.raises(AlexnetError) as caught:
         dense_graph(read_model(NET), (9, 15))
     assert caught.value.diagnostics[0].helps == ("the nearest sizes that do: 8 x 14 and 10 x 16",)
+
+
+def test_bytes_in_use_count_workspaces_where_they_are() -> None:
+    plan = PlanMemory(Target("columns", workspace=columns)).run(Schedule().run(training_graph(read_model(NET))))
+    assert plan.workspaces
+    values = [sum(plan.slots[name].nbytes for name in names if name in plan.slots) for names in live(plan)]
+    spaces = [plan.workspaces[p].nbytes if p in plan.workspaces else 0 for p in range(len(plan.steps))]
+    assert list(_live(plan, 0))[1:-1] == [a + b for a, b in zip(values, spaces, strict=True)]
