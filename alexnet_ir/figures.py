@@ -132,7 +132,8 @@ class GraphFigures:
 @dataclass(frozen=True, slots=True)
 class Report:
     """The compiler's report. MACs are those of one image forward. `place_from` says who chose the placement, `tried`
-    what `auto` compared (predicted seconds a step); `refusals` are layers that could not be as it wants them."""
+    what `auto` compared (predicted seconds a step) and `found` which of them it took; `refusals` are layers that could
+    not be as it wants them."""
 
     net: str
     file: str
@@ -142,6 +143,7 @@ class Report:
     macs: int
     place: str
     place_from: str
+    found: str
     tried: Mapping[str, float]
     refusals: tuple[str, ...]
     memory_limit: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alexnet_ir.diagnostics import AlexnetError, error, listed, nearest
 from alexnet_ir.dsl import spec
@@ -24,7 +24,7 @@ Predict = Callable[["Placing"], float]
 class Placing:
     """How a net lies on `devices` devices: a strategy for every node of its forward graph with the loss, and the mode
     of each layer with parameters. `refusals` are the layers that could not be as the placement wants them; `tried` are
-    the placements that `auto` compared, with their predicted seconds a step."""
+    the placements that `auto` compared, with their predicted seconds a step, and `best` the one it took."""
 
     name: str
     devices: int
@@ -32,6 +32,10 @@ class Placing:
     strategies: Mapping[str, Strategy] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
     tried: Mapping[str, float] = field(default_factory=dict)
+    best: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.best})" if self.best not in ("", self.name) else self.name
 
 
 def placing_of(
@@ -128,5 +132,4 @@ def _automatic(model: Model, forward: Graph, devices: int, profile: Profile, pre
                 continue  # it says itself what is wrong when it is asked for by name
     tried = {candidate.name: predict(candidate) for candidate in candidates}
     best = min(candidates, key=lambda candidate: tried[candidate.name])
-    name = AUTO if best.name == AUTO else f"{AUTO} ({best.name})"
-    return Placing(name, devices, best.modes, best.strategies, best.refusals, tried)
+    return replace(best, name=AUTO, tried=tried, best=best.name)

@@ -85,6 +85,7 @@ def report_of(made: Compilation) -> Report:
         macs=totals.macs,
         place=step.placing.name,
         place_from=_place_from(made),
+        found=step.placing.best,
         tried=step.placing.tried,
         refusals=tuple(_refused(refusal, step.placing.modes) for refusal in step.placing.refusals),
         memory_limit=made.setup.memory_limit,

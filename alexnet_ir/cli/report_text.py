@@ -54,11 +54,12 @@ def _head(report: Report) -> str:
 def _placed(report: Report) -> str:
     if len(report.devices) == 1:
         return f"on one device: {report.devices[0].name}"
+    where = f"on {len(report.devices)} devices, {listed(device.name for device in report.devices)}: "
+    if report.tried:
+        tried = ", ".join(f"{name} {duration(seconds)}" for name, seconds in report.tried.items())
+        return f"{where}`{report.place}` took `{report.found}`, the best of those tried (predicted: {tried})"
     how = {"--place": f"`{report.place}`, as --place says", "the file": f"the file's `{report.place}`"}
-    chosen = how.get(report.place_from, f"`{report.place}`, the best of those tried")
-    where = f"on {len(report.devices)} devices, {listed(device.name for device in report.devices)}: {chosen}"
-    tried = ", ".join(f"{name} {duration(seconds)}" for name, seconds in report.tried.items())
-    return f"{where} (predicted: {tried})" if tried else where
+    return where + how[report.place_from]
 
 
 def _layers(report: Report) -> str:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def _placed(training: TrainingRun) -> str:
     """Which placement, where there are several devices."""
     placing = training.step.compiled.placing
-    return f", placed by `{placing.name}`" if placing.devices > 1 else ""
+    return f", placed by `{placing}`" if placing.devices > 1 else ""
 
 
 def _stop(args: argparse.Namespace) -> spec.Stop | None:

@@ -95,7 +95,7 @@ class _Charting:
         cells = dict(self.cells())
         rows = [row for row in dict.fromkeys((*self.paths.values(), f".{LOSS}")) if any(c[0] == row for c in cells)]
         bands = dict.fromkeys(end for edge in edges for end in edge if end not in rows)
-        batch, place = self.model.batch, self.step.placing.name
+        batch, place = self.model.batch, str(self.step.placing)
         where = f", {place} on {self.devices} devices" if self.devices > 1 else ""
         what = ", a training step" if self.whole else ""
         return Chart(

@@ -135,7 +135,7 @@ def test_auto_is_never_worse_than_what_has_a_name(name: str, profile: str) -> No
     placing = compiled.placing
     assert set(placing.tried) == set(BUILT_IN)
     best = min(placing.tried.values())
-    winner = placing.name.removeprefix("auto (").removesuffix(")")
+    winner = placing.best
     assert placing.tried[winner] == best
     named = compile_step(model, replace(setup, place=winner)) if winner != "auto" else compiled
     assert named.placing.strategies == placing.strategies
@@ -151,4 +151,4 @@ place wide { net: N devices: 4 split: outputs(c) }
 """
     placing = compile_step(read_model(text), Setup(devices=("cpu", "cpu"), place="auto")).placing
     assert set(placing.tried) == {*BUILT_IN, "mine"}
-    assert min(placing.tried, key=lambda name: placing.tried[name]) in placing.name
+    assert min(placing.tried, key=lambda name: placing.tried[name]) == placing.best
