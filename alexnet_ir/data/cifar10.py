@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,20 @@ def _from_pickle(path: Path, content: bytes) -> tuple[NDArray[np.int64], NDArray
     """A dictionary with `data`, uint8 [n, 3072], and `labels`, a list."""
     expected = "a pickled dictionary with `data` (bytes, n x 3072) and `labels` (numbers from 0 to 9)"
     try:
+        _check_memo(content)
         found = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         batch = {key.decode() if isinstance(key, bytes) else key: value for key, value in found.items()}
         return np.array(batch["labels"], np.int64), batch["data"].pixels()
     except Exception as problem:  # damaged pickles raise anything at all
         raise ORIGIN.wrong(path, expected, f"a file that does not read as that ({problem!r})") from None
+
+
+def _check_memo(content: bytes) -> None:
+    """ValueError where a pickle numbers what it remembers beyond what it can hold: room is made for every number below,
+    gigabytes of it for four damaged bytes."""
+    for opcode, number, _ in pickletools.genops(content):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and number is not None and number > len(content):
+            raise ValueError(f"it remembers a value as number {number}")
 
 
 class _Dtype:

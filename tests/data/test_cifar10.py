@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet_ir.data.cifar10 import read_cifar10
@@ -140,6 +140,13 @@ def test_every_other_name_is_refused(tmp_path: Path, name: str) -> None:
     assert "has no place in a data set" in message(tmp_path)
 
 
+def test_damage_that_would_fill_the_memory(tmp_path: Path) -> None:
+    """LONG_BINPUT with a number of two thousand million."""
+    put(tmp_path / "data_batch_1", b"\x80\x02}r\xff\xff\xff\x7f.")
+    assert "remembers a value as number 2147483647" in message(tmp_path)
+
+
+@settings(deadline=None)
 @given(place=st.integers(0, 12_900), change=st.binary(max_size=9), width=st.integers(0, 9))
 def test_any_damage_is_the_users_to_read(
     tmp_path_factory: pytest.TempPathFactory, place: int, change: bytes, width: int
