@@ -7,9 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # There is a process for every core already; NumPy's products would start as many threads again in each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Time never decides a test.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 Golden = Callable[[Path, str], None]
 
