@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from alexnet_ir.ir.plan import Plan, Stream
 
@@ -54,10 +57,22 @@ def run_streams(plan: Plan, step: RunStep) -> None:
     for position, planned in enumerate(plan.steps):
         streams.setdefault(planned.stream, []).append(position)
     if len(streams) > 1:
-        _run_threads(plan, streams.values(), step)
+        with _blas().limit(limits=max(1, cores() // plan.devices)):
+            _run_threads(plan, streams.values(), step)
         return
     for position in range(len(plan.steps)):
         step(position)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """NumPy's library of products: each device's products get its share of the cores, or they would contend for all."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_threads(plan: Plan, streams: Iterable[list[int]], step: RunStep) -> None:

@@ -11,7 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
+from alexnet_ir.backends import streams
 from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.executable import NumpyExecutable
 from alexnet_ir.backends.reference.executor import ReferenceBackend
@@ -95,6 +97,21 @@ def test_streams_wait_for_each_other(plan: Plan) -> None:
         outputs = executable.run({"x": x})
         np.testing.assert_allclose(outputs["v"], expected(x).reshape(4, 300), rtol=1e-4, atol=1e-4)
     assert threading.active_count() == threads
+
+
+def blas_threads() -> list[int]:
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize(("cores", "each"), [(1, 1), (2, 1), (9, 4)])
+def test_devices_share_the_cores(cores: int, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one's products get their share of the threads, during a run only."""
+    monkeypatch.setattr(streams, "cores", lambda: cores)
+    before, seen = blas_threads(), []
+    streams.run_streams(separate(exchanging()), lambda position: seen.append(blas_threads()))
+    assert all(threads == [each] * len(before) for threads in seen)
+    assert seen
+    assert blas_threads() == before
 
 
 def test_without_its_waits_the_program_goes_wrong() -> None:
