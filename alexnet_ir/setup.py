@@ -36,10 +36,12 @@ def setup_of(
     present: bool = True,
 ) -> Setup:
     """From the words of the command line; AlexnetError where there is no such device, placement or profile. Devices
-    need not be `present` to compile for them: GPUs are planned for as devices of the profile."""
+    need not be `present` to compile for them: GPUs are planned for as devices of the profile, the paper's if none is
+    named."""
     names = tuple(name.strip() for name in (devices or "cpu").split(","))
-    figures = profile_of(profile) if profile else PROFILES["cpu"]
-    if all(name.isdecimal() for name in names):
+    are_gpus = all(name.isdecimal() for name in names)
+    figures = profile_of(profile) if profile else PROFILES["gtx580" if are_gpus else "cpu"]
+    if are_gpus:
         if present:
             raise error(
                 f"--devices {devices}: no GPU can be used: this version runs on the CPU", helps=["use --devices cpu"]
