@@ -43,18 +43,14 @@ def placing_of(
 ) -> Placing:
     """The placement by this name, else the file's section for so many devices, else `auto`. `forward` is the net with
     its loss."""
-    if devices == 1 and name in (None, *BUILT_IN):
-        return Placing(SINGLE, 1)
     sections = _sections(model)
     if name is None:
-        fitting = [place for place in sections.values() if place.devices == devices]
-        return (
-            _of_section(fitting[0], model, forward)
-            if fitting
-            else _automatic(model, forward, devices, profile, predict)
-        )
-    if name in sections:
-        return _of_section(_on(sections[name], devices), model, forward)
+        name = next((place.name for place in sections.values() if place.devices == devices), AUTO)
+    section = _on(sections[name], devices) if name in sections else None
+    if devices == 1 and (section or name in BUILT_IN):
+        return Placing(SINGLE, 1)
+    if section:
+        return _of_section(section, model, forward)
     if name == AUTO:
         return _automatic(model, forward, devices, profile, predict)
     if name in BUILT_IN:

@@ -132,8 +132,9 @@ def _layers(model: Model, step: Compiled) -> list[Layer]:
     values = {layer.path: layer.value for layer in model.layers}
     for layer in summarize(model).layers:
         name = values[layer.path]
-        placement = graph.tensor(graph.named(name)).placement if name in graph else REPLICATED
-        split = _split(placement, step.placing.modes.get(layer.path)) if graph.devices > 1 else ""
+        split = ""  # also of what cleanup has taken out
+        if graph.devices > 1 and name in graph:
+            split = _split(graph.tensor(graph.named(name)).placement, step.placing.modes.get(layer.path))
         found.append(
             Layer(layer.path, layer.op, layer.shape, layer.parameters, layer.macs, split, layer.activation_bytes)
         )

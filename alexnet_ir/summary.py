@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph, Node, Value
-from alexnet_ir.ir.names import SCORE
+from alexnet_ir.ir.names import SCORE, layer_of
 from alexnet_ir.ir.op import Cost
 from alexnet_ir.ops.conv import ConvAttributes
 from alexnet_ir.ops.normalize import LocalNorm
@@ -86,8 +86,7 @@ def summarize(model: Model) -> Summary:
     graph, batch = model.graph, model.batch
     nodes: dict[str, list[Node]] = {layer.path: [] for layer in model.layers}
     for node in graph.topo():
-        # A layer's nodes are named after it, with a suffix behind a dot, which users' names never have.
-        nodes.get(node.name.partition(".")[0], []).append(node)
+        nodes.get(layer_of(node.name), []).append(node)
     sizes = {state.name: graph.tensor(state.read).size for state in graph.states.values() if state.role == "parameter"}
     fields = receptive_fields(graph)
     scored = _behind(graph, graph.outputs[SCORE])

@@ -7,6 +7,7 @@ from typing import Literal
 
 from alexnet_ir.diagnostics import Span
 from alexnet_ir.ir.graph import Graph, Node
+from alexnet_ir.ir.names import layer_of
 from alexnet_ir.ir.op import Source
 from alexnet_ir.ir.plan import Program
 from alexnet_ir.ops.normalize import Lrn, LrnGrad
@@ -43,7 +44,7 @@ def exchanges(graph: Graph) -> list[Exchange]:
             continue
         kind, nbytes = _moved(graph, node)
         if nbytes:
-            layer = node.name.partition(".")[0]
+            layer = layer_of(node.name)
             found.append(Exchange(layer, kind, _phase(graph, node, early), nbytes, node.span))
     return found
 

@@ -23,6 +23,7 @@ from typing import ClassVar
 from alexnet_ir.diagnostics import AlexnetError, error, listed
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph, Node, Value
+from alexnet_ir.ir.names import layer_of
 from alexnet_ir.ir.op import Input, Op, Read, TypeRuleError
 from alexnet_ir.ir.types import TensorType, shape_text
 from alexnet_ir.ops.batchnorm import BatchNormInference
@@ -191,11 +192,7 @@ def _check_agreement(node: Node, maps: list[_Map]) -> None:
 
 
 def _refusal(node: Node, why: str, *helps: str) -> AlexnetError:
-    return error(f"`{_layer(node)}` cannot be made dense: {why}", span=node.span, helps=helps)
-
-
-def _layer(node: Node) -> str:
-    return node.name.partition(".")[0]
+    return error(f"`{layer_of(node.name)}` cannot be made dense: {why}", span=node.span, helps=helps)
 
 
 def _not_whole(source: Graph, size: Pair, misfit: _MisfitError) -> AlexnetError:
@@ -205,7 +202,8 @@ def _not_whole(source: Graph, size: Pair, misfit: _MisfitError) -> AlexnetError:
     columns = _nearest(size[1], lambda n: _fits(source, (own[0], n)))
     sizes = dict.fromkeys(shape_text(pair) for pair in zip(rows, columns, strict=True))
     return error(
-        f"an image of {shape_text(size)} does not come out whole at `{_layer(misfit.node)}`: {misfit.failure.message}",
+        f"an image of {shape_text(size)} does not come out whole at `{layer_of(misfit.node.name)}`: "
+        f"{misfit.failure.message}",
         span=misfit.node.span,
         helps=[f"the nearest sizes that do: {listed(sizes)}"],
     )

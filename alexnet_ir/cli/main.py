@@ -98,7 +98,7 @@ def _add_views(commands: Commands) -> None:
     draw = commands.add_parser("draw", help="draw the net, or the training step, and how it lies on devices")
     _model(draw)
     draw.add_argument("--level", choices=["net", "step"], default="net", help="the net, or the whole training step")
-    _setup(draw)
+    _setup(draw, limited=False)  # what is computed again is in no picture
     draw.add_argument("-o", "--output", metavar="OUT", required=True, help="net.svg or net.dot")
     compile_ = commands.add_parser("compile", help="compile the training step, and show what the passes make of it")
     _model(compile_)
@@ -153,7 +153,7 @@ def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:
     )
 
 
-def _setup(parser: argparse.ArgumentParser) -> None:
+def _setup(parser: argparse.ArgumentParser, *, limited: bool = True) -> None:
     """What a program is compiled for."""
     parser.add_argument(
         "--devices", metavar="LIST", help="cpu, numbers of GPUs, or cpu,cpu: logical devices (default: what there is)"
@@ -162,7 +162,11 @@ def _setup(parser: argparse.ArgumentParser) -> None:
         "--place", metavar="NAME", help="a `place` section, or single, columns, data, weird_trick, auto"
     )
     parser.add_argument("--profile", metavar="NAME", help="how fast a device is: gtx580, ..., or a file of `profile`")
-    parser.add_argument("--memory-limit", metavar="BYTES", help="of a device, such as 3GiB: recompute what goes beyond")
+    parser.set_defaults(memory_limit=None)
+    if limited:
+        parser.add_argument(
+            "--memory-limit", metavar="BYTES", help="of a device, such as 3GiB: recompute what goes beyond"
+        )
 
 
 def _dense(parser: argparse.ArgumentParser, help_: str) -> None:

@@ -14,6 +14,7 @@ from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.ir.attributes import defaults_of
 from alexnet_ir.ir.graph import Graph, Node, State
 from alexnet_ir.ir.initial import Initial
+from alexnet_ir.ir.names import layer_of
 from alexnet_ir.ir.text import compact
 from alexnet_ir.ops.batchnorm import RunningAverage
 from alexnet_ir.ops.window import reach
@@ -115,20 +116,15 @@ def meanings(model: Model) -> list[Meaning]:
         return path
 
     reads = {path: tuple(map(seen, found)) for path, found in sources.items() if path not in identities}
-    results = tuple(seen(_owner(graph.node(value))) for value in graph.outputs.values())
+    results = tuple(seen(layer_of(graph.node(value).name)) for value in graph.outputs.values())
     order = _order(reads, results)
     made = {path: _meaning(graph, layers[path], reads[path]) for path in order}
     return [*made.values(), Meaning(RETURN, RETURN, None, {}, results, (), ())]
 
 
-def _owner(node: Node) -> str:
-    """The path of the layer that a node is of: its name up to the dot, which paths do not have."""
-    return node.name.partition(".")[0]
-
-
 def _sources(graph: Graph, node: Node, layers: Mapping[str, Layer]) -> tuple[str, ...]:
     """The layers that a layer reads, its own parameters and the inputs of dropout aside."""
-    owners = [_owner(graph.node(operand)) for operand in node.operands]
+    owners = [layer_of(graph.node(operand).name) for operand in node.operands]
     return tuple(owner for owner in owners if owner in layers and owner != node.name)
 
 

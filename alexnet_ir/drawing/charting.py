@@ -12,11 +12,11 @@ from functools import cached_property
 
 from alexnet_ir.compiler import Compiled
 from alexnet_ir.drawing.chart import PHASES, Cell, Chart, Column, Exchange, Phase, bytes_text
-from alexnet_ir.drawing.diagram import FOLLOWERS, homes, layer_of
+from alexnet_ir.drawing.diagram import FOLLOWERS, homes
 from alexnet_ir.drawing.shares import cell_of
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.graph import Graph, Node, Value
-from alexnet_ir.ir.names import LOSS
+from alexnet_ir.ir.names import LOSS, layer_of
 from alexnet_ir.ir.op import Source
 from alexnet_ir.ir.types import On
 from alexnet_ir.ops.placing import Reshard
@@ -73,12 +73,12 @@ class _Charting:
     @cached_property
     def paths(self) -> dict[str, str]:
         """The row of each layer: that of the layer it follows, unless something is exchanged in between."""
-        moving = {layer_of(n) for n in self.graph.topo() if isinstance(n.op, Reshard) and n.id in self.early}
+        moving = {layer_of(n.name) for n in self.graph.topo() if isinstance(n.op, Reshard) and n.id in self.early}
         return homes(self.model, (*FOLLOWERS, "flatten"), moving)
 
     def row(self, node: Node) -> str:
         """Where a node stands; what belongs to no layer makes the loss."""
-        return self.paths.get(layer_of(node), f".{LOSS}")
+        return self.paths.get(layer_of(node.name), f".{LOSS}")
 
     def phase(self, node: Node) -> Phase:
         """When a node runs. A gradient is brought to where its parameter lies for the update."""

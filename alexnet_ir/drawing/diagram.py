@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.scope import Layer
-from alexnet_ir.ir.graph import Graph, Node
+from alexnet_ir.ir.graph import Graph
+from alexnet_ir.ir.names import layer_of
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.text import compact, value_text
 from alexnet_ir.ir.types import shape_text
@@ -100,17 +101,12 @@ def _reads(model: Model) -> dict[str, list[str]]:
     owners = {layer.path: layer.path for layer in model.layers}
     reads: dict[str, list[str]] = {path: [] for path in owners}
     for node in graph.topo():
-        path = layer_of(node)
+        path = layer_of(node.name)
         for operand in node.operands:
-            source = layer_of(graph.node(operand))
+            source = layer_of(graph.node(operand).name)
             if path in reads and source in reads and source != path:
                 reads[path].append(source)
     return reads
-
-
-def layer_of(node: Node) -> str:
-    """The path of the layer that a node belongs to: its name up to a dot, which paths do not have."""
-    return node.name.partition(".")[0]
 
 
 def _siblings(path: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from alexnet_ir.drawing.chart import Cell, Column
 from alexnet_ir.drawing.diagram import KINDS, description
 from alexnet_ir.dsl.scope import Layer
 from alexnet_ir.ir.graph import Graph, Node
-from alexnet_ir.ir.names import LOSS
+from alexnet_ir.ir.names import LOSS, layer_of
 from alexnet_ir.ir.types import On, Partial, Replicated, TensorType, shape_text
 from alexnet_ir.ops.conv import ConvAttributes
 from alexnet_ir.ops.dense import Fc
@@ -97,7 +97,7 @@ def _gradients(name: str, nodes: Sequence[Node]) -> str:
     found: set[str] = set()
     for node in nodes:
         own, gradient, what = node.name.partition(GRADIENT)
-        if gradient and own.partition(".")[0] == name:
+        if gradient and layer_of(own) == name:
             found.update((what.rstrip("0123456789."), *node.op.result_names))
     words = [word for word in ("weight", "bias", "input") if word in found]
     return f"grad {', '.join(words)}" if words else "gradient"

@@ -8,6 +8,11 @@ SEED = "train.seed"
 STEP = "train.step"
 
 
+def layer_of(name: str) -> str:
+    """The path of the layer that a node of this name serves: up to the dot, which paths do not have."""
+    return name.partition(".")[0]
+
+
 def rate(name: str) -> str:
     """The input that holds a rate of the recipe: `train.lr`."""
     return f"train.{name}"

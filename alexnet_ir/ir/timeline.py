@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from alexnet_ir.diagnostics import listed
+from alexnet_ir.ir.names import layer_of
 from alexnet_ir.ir.plan import Plan, Program, Step, Stream
 from alexnet_ir.ir.profile import Profile
 
@@ -76,7 +77,7 @@ class Timeline:
         found: dict[tuple[object, str], Exchange] = {}
         for step, start, end in zip(self.program.steps, self.starts, self.ends, strict=True):
             if step.stream.is_link:
-                layer, kind = step.name.split(".")[0], str(getattr(step.op, "kind", step.op.name))
+                layer, kind = layer_of(step.name), str(getattr(step.op, "kind", step.op.name))
                 old = found.get((step.span or layer, kind), Exchange(layer, kind, 0, 0.0))
                 nbytes = old.nbytes + self.program.types[step.operands[0]].nbytes
                 found[step.span or layer, kind] = replace(old, nbytes=nbytes, seconds=old.seconds + end - start)

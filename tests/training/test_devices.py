@@ -175,6 +175,15 @@ def test_what_cannot_be(devices: str, place: str | None, expected: str) -> None:
         TrainingStep(hard(), setup_of(devices, place))
 
 
+def test_a_placement_on_one_device_is_that_device() -> None:
+    text = HARD + "place solo { net: Hard  devices: 1  split: batch(conv1, fc4) }\n"
+    model = read_model(text)
+    for place in ("solo", "columns", None):
+        assert TrainingStep(model, setup_of("cpu", place)).compiled.placing.name == "single"
+    with pytest.raises(AlexnetError, match="`place towers` is for 2 devices, and there are 1"):
+        TrainingStep(model, setup_of("cpu", "towers"))
+
+
 def test_a_file_s_own_placement_is_taken_for_as_many_devices() -> None:
     assert TrainingStep(hard(), on("cpu", 2)).compiled.placing.name == "mixed"
     assert TrainingStep(hard(), on("cpu", 4)).compiled.placing.name == "four"
