@@ -1,0 +1,91 @@
+"""What a step of a plan becomes on a GPU: commands, as data. Nothing here needs CuPy, or a GPU.
+
+A command names memory by `Place`s of its step (the third operand; byte 512 of the workspace), so that it does not
+depend on where the plan puts them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from alexnet_ir.ir.layout import Stored
+
+Dim3 = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One specialised kernel: its entry point and the complete CUDA C++ source."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Memory of a step: its operand or result of this number, or so many bytes into its workspace. `nbytes` is all
+    that a kernel may touch there."""
+
+    kind: Literal["operand", "result", "workspace"]
+    number: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of addresses in device memory, 8 bytes each."""
+
+    places: tuple[Place, ...]
+
+
+Argument = Place | Table | np.int32 | np.int64 | np.float32
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel on a grid, with so many bytes of dynamic shared memory."""
+
+    kernel: Kernel
+    grid: Dim3
+    block: Dim3
+    arguments: tuple[Argument, ...]
+    shared: int = 0
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """out [m, n] = a [m, k] b [k, n], all row-major without gaps; a transposed one lies as [k, m] or [n, k]. `out` is
+    f32 or as the operands are stored; tf32 operands are f32 that the product rounds."""
+
+    a: Place
+    b: Place
+    out: Place
+    m: int
+    n: int
+    k: int
+    transposed: tuple[bool, bool]
+    stored: Stored
+    out_stored: Stored
+
+
+@dataclass(frozen=True)
+class Move:
+    """Bytes from one place to another; nothing where both are the same memory."""
+
+    source: Place
+    target: Place
+
+
+Command = Launch | Gemm | Move
+
+
+@dataclass(frozen=True)
+class Emission:
+    """What a step runs, in order; the workspace it needs; and why it is done so, in a line for `--emit plan`."""
+
+    commands: tuple[Command, ...]
+    workspace: int = 0
+    reason: str = ""
