@@ -6,6 +6,7 @@ it as the head's epilogue, or has an emitter of its own (by its rule)."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from alexnet_ir.backends.cuda import (
     conv,
@@ -55,7 +56,8 @@ def headed(site: Site, op: Fused) -> tuple[Site, Epilogue]:
     """A fused op as its head and the pointwise parts after it."""
     head, *rest = op.parts
     count = len(site.operands)
-    assert op.yields == (count + len(op.parts) - 1,) and all(type(part.op) in EXPRESSIONS for part in rest)
+    assert op.yields == (count + len(op.parts) - 1,)
+    assert all(type(part.op) in EXPRESSIONS for part in rest)
     tensors = {number: i for i, number in enumerate(dict.fromkeys(n for p in rest for n in p.operands if n < count))}
     ops = tuple(Pointwise(p.op, tuple(tensors[n] if n < count else -1 - (n - count) for n in p.operands)) for p in rest)
     (result,) = site.results

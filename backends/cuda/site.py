@@ -118,7 +118,7 @@ def kernel(
     warp: bool = False,
 ) -> Kernel:
     """`entry` of `kernels/FILE`, specialised: the prelude (with `warp`, the wrappers of warp-wide instructions too),
-    tensors and constants, generated functions, then the file. Each stretch of a file says by `#line` where it is from."""
+    tensors and constants, generated functions, then the file. `#line` says where each stretch is from."""
     files = ["prelude.cu", *(["warp.cu"] * warp)]
     head = "".join(f'#line 1 "{name}"\n{text(name)}' for name in files)
     middle = "".join(describe(name, tensor) for name, tensor in (tensors or {}).items())

@@ -42,12 +42,7 @@ class Guarded:
 
 def layouts(types: Sequence[TensorType], stored: Stored, channels_last: bool) -> list[Layout]:
     """Of floats: stored so, of rank 4 channels last."""
-    return [
-        Layout(
-            stored if t.dtype == "f32" else t.dtype, channels_last and len(t.shape) == 4 and t.dtype in ("f32", "u8")
-        )
-        for t in types
-    ]
+    return [Layout(stored if t.dtype == "f32" else t.dtype, channels_last and len(t.shape) == 4) for t in types]
 
 
 def run(
