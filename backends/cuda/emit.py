@@ -62,6 +62,4 @@ def headed(site: Site, op: Fused) -> tuple[Site, Epilogue]:
     ops = tuple(Pointwise(p.op, tuple(tensors[n] if n < count else -1 - (n - count) for n in p.operands)) for p in rest)
     (result,) = site.results
     epilogue = Epilogue(ops, tuple(site.operands[number] for number in tensors), result.shape)
-    return Site(
-        head.op, tuple(site.operands[n] for n in head.operands), site.results, site.gpu, site.precision
-    ), epilogue
+    return replace(site, op=head.op, operands=tuple(site.operands[n] for n in head.operands)), epilogue
