@@ -25,7 +25,7 @@ def numpy_target(name: str, kernels: KernelOf) -> Target:
         name,
         FUSIONS,
         in_place=lambda op: kernels(op).in_place(op),
-        workspace=lambda op, operands, results: kernels(op).workspace(op, operands, results),
+        workspace=lambda op, operands, results, layouts: kernels(op).workspace(op, operands, results),
         temporary=lambda op, operands, results: kernels(op).temporary(op, operands, results),
         alignment=ALIGNMENT,
     )

@@ -19,7 +19,7 @@ from typing import ClassVar
 from alexnet_ir.diagnostics import listed
 from alexnet_ir.ir.graph import Graph, Node, Value
 from alexnet_ir.ir.op import Op, Source
-from alexnet_ir.ir.target import Target
+from alexnet_ir.ir.target import TOGETHER_BYTES, Target
 from alexnet_ir.ir.types import On, Placement, Replicated
 from alexnet_ir.ops.conv import Conv, ConvGradInput
 from alexnet_ir.ops.dense import BiasAdd, Fc, FcGradInput
@@ -58,23 +58,18 @@ from alexnet_ir.passes.rewrite import (
 
 Ops = tuple[type[Op], ...]
 
-TOGETHER_BYTES = 256 * 1024
-"""Of a parameter that is updated together with others: larger ones are worth a step of their own, after which their
-gradient can go."""
-
 
 @dataclass(frozen=True)
 class Fuse(Pass):
-    """Idempotent. Parameters of up to `together_bytes` are updated together. Afterwards ids ascend in the order of the
+    """Idempotent. Afterwards ids ascend in the order of the
     graph, a fused node standing where its last part stood."""
 
     name: ClassVar[str] = "fuse"
     target: Target = Target("none")
-    together_bytes: int = TOGETHER_BYTES
 
     def run(self, graph: Graph) -> bool:
         age = {node.id: position for position, node in enumerate(graph.topo())}
-        done, _ = apply(graph, _chosen(self.target, self.together_bytes))
+        done, _ = apply(graph, _chosen(self.target))
         for one in done:
             age.setdefault(one.node.id, max(age[node.id] for node in one.piece))
         if done:
@@ -113,10 +108,10 @@ class FusionReport:
         return sum(fusion.saved_bytes for fusion in self.fusions)
 
 
-def fusions(graph: Graph, target: Target, together_bytes: int = TOGETHER_BYTES) -> FusionReport:
+def fusions(graph: Graph, target: Target) -> FusionReport:
     """What `fuse` would do to a graph."""
     fused = graph.copy()
-    done, refusals = apply(fused, _chosen(target, together_bytes))
+    done, refusals = apply(fused, _chosen(target))
     found = tuple(_fusion(fused, one, one.node.op) for one in done if isinstance(one.node.op, Fused))
     return FusionReport(found, tuple(refusals), _steps(graph), _steps(fused))
 
@@ -316,7 +311,7 @@ FUSIONS: tuple[str, ...] = tuple(dict.fromkeys(rule.name for rule in rules()))
 """The names of the rules, for a target to choose from."""
 
 
-def _chosen(target: Target, together_bytes: int) -> list[Rule]:
+def _chosen(target: Target) -> list[Rule]:
     if unknown := sorted(target.fusions - set(FUSIONS)):
         raise ValueError(f"{target.name}: there is no fusion {listed(unknown)}")
-    return [rule for rule in rules(together_bytes) if rule.name in target.fusions]
+    return [rule for rule in rules(target.together_bytes) if rule.name in target.fusions]

@@ -5,14 +5,17 @@ Positions are those of the steps; -1 is before the first, and as many as there a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
+from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.plan import PlannedInput, PlannedOutput, PlannedState, Program, Shards
 from alexnet_ir.ir.target import Target
 
 BEFORE = -1
+Layouts = Mapping[str, Layout]
+"""Of all values of a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def _arrivals(program: Program) -> dict[str, int]:
     return found
 
 
-def aliases(program: Program, target: Target, life: Lifetimes) -> dict[str, str]:
+def aliases(program: Program, target: Target, life: Lifetimes, layouts: Layouts) -> dict[str, str]:
     """The values that are written right over the state's shard which they replace, and that shard: made by a step that
     may overwrite it, after everybody else has read the old value."""
     updates = {update: shard for shard, update in replacements(program)}
@@ -96,14 +99,17 @@ def aliases(program: Program, target: Target, life: Lifetimes) -> dict[str, str]
     for position, step in enumerate(program.steps):
         for result, operand in target.in_place(step.op):
             new, old = step.results[result], step.operands[operand]
-            if updates.get(new) == old and life.last[old] == position and step.operands.count(old) == 1:
+            free = life.last[old] == position and step.operands.count(old) == 1
+            if updates.get(new) == old and free and layouts[new] == layouts[old]:
                 found[new] = old
     return found
 
 
-def buffers(program: Program, target: Target, life: Lifetimes, aliased: dict[str, str]) -> list[Buffer]:
+def buffers(
+    program: Program, target: Target, life: Lifetimes, layouts: Layouts, aliased: dict[str, str]
+) -> list[Buffer]:
     """The memory that all values but the states and the aliased ones need."""
-    owners = _owners(program, target, life, aliased)
+    owners = _owners(program, target, life, layouts, aliased)
     shared: dict[str, list[str]] = {}
     for name in program.types:
         if name not in life.states and name not in aliased:
@@ -111,7 +117,7 @@ def buffers(program: Program, target: Target, life: Lifetimes, aliased: dict[str
     return [
         Buffer(
             program.device(owner),
-            rounded(program.types[owner].nbytes, target),
+            rounded(layouts[owner].nbytes(program.types[owner].shape), target),
             life.first[owner],
             max(life.last[name] for name in values),
             tuple(values),
@@ -120,7 +126,9 @@ def buffers(program: Program, target: Target, life: Lifetimes, aliased: dict[str
     ]
 
 
-def _owners(program: Program, target: Target, life: Lifetimes, aliased: dict[str, str]) -> dict[str, str]:
+def _owners(
+    program: Program, target: Target, life: Lifetimes, layouts: Layouts, aliased: dict[str, str]
+) -> dict[str, str]:
     """For each value that is made in place the value that had the memory first."""
     owners: dict[str, str] = {}
     for position, step in enumerate(program.steps):
@@ -134,19 +142,21 @@ def _owners(program: Program, target: Target, life: Lifetimes, aliased: dict[str
                 and old not in overwritten
                 and life.frees(old, position)
                 and step.operands.count(old) == 1
-                and program.types[new].nbytes == program.types[old].nbytes
+                and layouts[new] == layouts[old]
+                and program.types[new].size == program.types[old].size
             ):
                 owners[new] = owners.get(old, old)
                 overwritten.add(old)
     return owners
 
 
-def workspaces(program: Program, target: Target) -> dict[int, Buffer]:
+def workspaces(program: Program, target: Target, layouts: Layouts) -> dict[int, Buffer]:
     """The workspace of each step that has one, live during that step only."""
     found = {}
     for position, step in enumerate(program.steps):
-        operands = [program.types[name] for name in step.operands]
-        nbytes = target.workspace(step.op, operands, [program.types[name] for name in step.results])
+        operands, results = ([program.types[n] for n in names] for names in (step.operands, step.results))
+        lying = [layouts[name] for name in (*step.operands, *step.results)]
+        nbytes = target.workspace(step.op, operands, results, lying)
         if nbytes > 0:
             found[position] = Buffer(step.stream.device, rounded(nbytes, target), position, position)
     return found

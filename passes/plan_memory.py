@@ -17,7 +17,17 @@ from alexnet_ir.ir.plan import Arena, Plan, Program, Slot
 from alexnet_ir.ir.target import Bytes, Target
 from alexnet_ir.passes.allocate import allocate
 from alexnet_ir.passes.hazards import waits
-from alexnet_ir.passes.lifetimes import Buffer, aliases, buffers, lifetimes, most_live, rounded, workspaces
+from alexnet_ir.passes.layout import ChooseLayouts
+from alexnet_ir.passes.lifetimes import (
+    Buffer,
+    Layouts,
+    aliases,
+    buffers,
+    lifetimes,
+    most_live,
+    rounded,
+    workspaces,
+)
 
 
 @dataclass(frozen=True)
@@ -29,13 +39,14 @@ class PlanMemory:
 
     def run(self, program: Program) -> Plan:
         """The plan of a program."""
-        life = lifetimes(program)
-        aliased = aliases(program, self.target, life)
-        values, spaces = buffers(program, self.target, life, aliased), workspaces(program, self.target)
+        life, layouts = lifetimes(program), ChooseLayouts(self.target).run(program)
+        aliased = aliases(program, self.target, life, layouts)
+        values = buffers(program, self.target, life, layouts, aliased)
+        spaces = workspaces(program, self.target, layouts)
         taken = [*values, *spaces.values()]
         offsets, sizes = _allocated(taken, program.devices)
         slots = {
-            name: Slot(offset, program.types[name].nbytes)
+            name: Slot(offset, layouts[name].nbytes(program.types[name].shape))
             for buffer, offset in zip(values, offsets, strict=False)
             for name in buffer.values
         }
@@ -46,16 +57,17 @@ class PlanMemory:
         shared = {field.name: getattr(program, field.name) for field in fields(Program)}
         return Plan(
             **shared,
-            arenas=tuple(self._arena(program, taken, device, size) for device, size in enumerate(sizes)),
+            arenas=tuple(self._arena(program, layouts, taken, device, size) for device, size in enumerate(sizes)),
+            layouts=layouts,
             slots=slots,
             aliases=aliased,
             workspaces=scratch,
             waits=waits(program, slots, aliased, scratch),
         )
 
-    def _arena(self, program: Program, taken: Sequence[Buffer], device: int, size: int) -> Arena:
+    def _arena(self, program: Program, layouts: Layouts, taken: Sequence[Buffer], device: int, size: int) -> Arena:
         """A device's figures."""
-        here = {name: type_.nbytes for name, type_ in program.types.items() if type_.device == device}
+        here = {n: layouts[n].nbytes(t.shape) for n, t in program.types.items() if t.device == device}
         states = sum(
             here.pop(shard) for state in program.states.values() if (shard := state.shards[device]) is not None
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_ir.ir.layout import Layout, plain
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import Arena, Plan, Program, Slot, Step, Stream
 from alexnet_ir.ir.target import Target
@@ -31,7 +32,9 @@ def overwrites(op: Op) -> tuple[tuple[int, int], ...]:
     return ((0, 0),) if op.name in OVERWRITING else ()
 
 
-def columns(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
+def columns(
+    op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], layouts: Sequence[Layout] = ()
+) -> int:
     """A workspace for convolutions: one sample's columns, or so."""
     return 4 * operands[0].size // operands[0].shape[0] if op.name.startswith("conv") else 0
 
@@ -245,6 +248,7 @@ def apart(program: Program) -> Plan:
     return Plan(
         **shared,
         arenas=tuple(Arena(0, end, end, end, 0) for end in ends),
+        layouts={name: plain(type_) for name, type_ in program.types.items()},
         slots=slots,
         aliases={},
         workspaces={},

@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from alexnet_ir.ir.initial import Constant
+from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import PlannedInput, PlannedOutput, PlannedState, Program, Step, Stream
 from alexnet_ir.ir.target import Target
@@ -42,7 +43,9 @@ def mix_in_place(op: Op) -> tuple[tuple[int, int], ...]:
     return op.over if isinstance(op, Mix) else ()
 
 
-def mix_scratch(op: Op, operands: Sequence[TensorType], results: Sequence[TensorType]) -> int:
+def mix_scratch(
+    op: Op, operands: Sequence[TensorType], results: Sequence[TensorType], layouts: Sequence[Layout] = ()
+) -> int:
     return op.scratch if isinstance(op, Mix) else 0
 
 

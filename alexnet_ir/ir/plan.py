@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from alexnet_ir.diagnostics import Span
 from alexnet_ir.ir.graph import Role
 from alexnet_ir.ir.initial import Initial
+from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.types import TensorType
 
@@ -134,12 +135,17 @@ class Arena:
 
 @dataclass(frozen=True)
 class Plan(Program):
-    """A program with memory: the slot of every value that is no state, the workspace of each step that has one, and for
-    each step the earlier steps of other streams (by position) that must have ended before it starts. A value in
-    `aliases` has no slot: it lies in the memory of a state's shard, which it replaces."""
+    """A program with memory: the layout of every value, the slot of every value that is no state, the workspace of each
+    step that has one, and for each step the earlier steps of other streams (by position) that must have ended before it
+    starts. A value in `aliases` has no slot: it lies in the memory of a state's shard, which it replaces."""
 
     arenas: tuple[Arena, ...]
+    layouts: dict[str, Layout]
     slots: dict[str, Slot]
     aliases: dict[str, str]
     workspaces: dict[int, Slot]
     waits: tuple[tuple[int, ...], ...]
+
+    def nbytes(self, value: str) -> int:
+        """What a value takes, as it is stored."""
+        return self.layouts[value].nbytes(self.types[value].shape)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from alexnet_ir.ir.initial import Constant
+from alexnet_ir.ir.layout import plain
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Arena, Plan, PlannedInput, PlannedOutput, PlannedState, Program, Slot, Step, Stream
 from alexnet_ir.ir.types import PARTIAL, On, Split, f32
@@ -71,5 +72,6 @@ def separate(program: Program) -> Plan:
         for one in program.steps
     )
     shared = {field.name: getattr(program, field.name) for field in fields(Program)}
-    return Plan(**shared, arenas=tuple(Arena(0, e, e, e, 0) for e in ends), slots=slots, aliases={}, workspaces={},
-                waits=waits)  # fmt: skip
+    layouts = {name: plain(type_) for name, type_ in program.types.items()}
+    arenas = tuple(Arena(0, e, e, e, 0) for e in ends)
+    return Plan(**shared, arenas=arenas, layouts=layouts, slots=slots, aliases={}, workspaces={}, waits=waits)
