@@ -11,7 +11,7 @@ from alexnet_ir.backends.memory import Float, array_at, assemble, buffer, carve,
 from alexnet_ir.backends.storage import ArrayStorage
 from alexnet_ir.backends.streams import run_streams
 from alexnet_ir.ir.op import Array
-from alexnet_ir.ir.plan import Plan, Shards, Slot, Stream
+from alexnet_ir.ir.plan import Plan, PlannedInput, Shards, Slot, Stream
 from alexnet_ir.ir.types import ITEM_BYTES
 from alexnet_ir.ops.shape import Copy
 
@@ -32,8 +32,8 @@ class NumpyExecutable:
 
     def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
         """One run; ValueError for an input that is missing or of another shape. No array is shared with the caller."""
-        fed = {name: self._input(name, inputs) for name in self.plan.inputs}
-        for name, whole in fed.items():
+        given = {name: fed(name, planned, inputs, self._float) for name, planned in self.plan.inputs.items()}
+        for name, whole in given.items():
             planned = self.plan.inputs[name]
             for device, shard in enumerate(planned.shards):
                 if shard is not None:
@@ -111,12 +111,13 @@ class NumpyExecutable:
         for place, source in moves:
             np.copyto(place, source)
 
-    def _input(self, name: str, inputs: Mapping[str, Array | float | int]) -> Array:
-        planned = self.plan.inputs[name]
-        value = inputs.get(name, planned.default)
-        if value is None:
-            raise ValueError(f"nothing was fed to {name}")
-        array = np.asarray(value, dtype_of(planned.type, self._float))
-        if array.shape != planned.type.shape:
-            raise ValueError(f"{name} has shape {planned.type.shape}, not {array.shape}")
-        return array
+
+def fed(name: str, planned: PlannedInput, inputs: Mapping[str, Array | float | int], float_: Float) -> Array:
+    """What is fed for an input, or its default; ValueError where there is neither, or of another shape."""
+    value = inputs.get(name, planned.default)
+    if value is None:
+        raise ValueError(f"nothing was fed to {name}")
+    array = np.asarray(value, dtype_of(planned.type, float_))
+    if array.shape != planned.type.shape:
+        raise ValueError(f"{name} has shape {planned.type.shape}, not {array.shape}")
+    return array

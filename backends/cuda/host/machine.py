@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alexnet_ir.backends.cuda.encode import NUMPY, bf16_bits, decode, round_tf32
+from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
 from alexnet_ir.backends.cuda.host.runner import HostKernel, Memory
 from alexnet_ir.backends.cuda.launch import Command, Gemm, Kernel, Launch, Move, Place, Table
+from alexnet_ir.backends.cuda.machine import Block, Resolve, Task
+from alexnet_ir.backends.cuda.site import ALIGNMENT
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array
-
-Resolve = Callable[[Place], int]
-"""The address of a place."""
 
 
 @dataclass
@@ -26,6 +26,7 @@ class HostMachine:
     check: bool = False
     order: str = "forward"
     seed: int = 0
+    gpu: Gpu = GPUS["sm_90"]
     _kernels: dict[Kernel, HostKernel] = field(default_factory=dict)
 
     def run(self, commands: Sequence[Command], resolve: Resolve) -> None:
@@ -37,6 +38,33 @@ class HostMachine:
                 gemm(command, resolve)
             else:
                 move(command, resolve)
+
+    def allocate(self, device: int, nbytes: int) -> Block:
+        """Memory full of NaN, so that what is read before it was written shows."""
+        raw = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)
+        start = -int(raw.ctypes.data) % ALIGNMENT
+        return Block(int(raw.ctypes.data) + start, nbytes, raw)
+
+    def upload(self, device: int, address: int, content: Array) -> None:
+        """Bytes to where they belong."""
+        at(address, content.size)[:] = content
+
+    def download(self, device: int, address: int, nbytes: int) -> Array:
+        """A copy of the bytes."""
+        return at(address, nbytes).copy()
+
+    def prepare(self, tasks: Sequence[Task]) -> Callable[[], None]:
+        """All tasks in their order, which respects every wait."""
+
+        def run() -> None:
+            for task in tasks:
+                self.run(task.commands, task.resolve)
+
+        return run
+
+    def free_bytes(self, device: int) -> int | None:
+        """Nobody knows."""
+        return None
 
     def _launch(self, launch: Launch, resolve: Resolve) -> None:
         arguments: list[Memory | np.generic] = []
@@ -72,7 +100,7 @@ def _memory(place: Place, resolve: Resolve) -> Memory:
 
 def at(address: int, nbytes: int) -> Array:
     """The bytes at an address, as a view."""
-    return np.frombuffer((ctypes.c_char * nbytes).from_address(address), np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
 
 def move(command: Move, resolve: Resolve) -> None:

@@ -1,0 +1,48 @@
+"""The backend of emitted CUDA kernels, on whatever machine runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from alexnet_ir.backends.base import Storage
+from alexnet_ir.backends.cuda.executable import CudaExecutable
+from alexnet_ir.backends.cuda.gpu import Gpu, Precision
+from alexnet_ir.backends.cuda.machine import Machine
+from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.cuda.storage import CudaStorage
+from alexnet_ir.ir.op import Array
+from alexnet_ir.ir.plan import Plan
+from alexnet_ir.ir.target import Target
+
+
+@dataclass(frozen=True)
+class CudaBackend:
+    """Emits for `gpu` and runs on `machine`; without one, plans can be made and looked at, but not run."""
+
+    name: ClassVar[str] = "cuda"
+    gpu: Gpu
+    precision: Precision
+    machine: Machine | None = None
+
+    @cached_property
+    def emitter(self) -> Emitter:
+        """What makes commands of steps."""
+        return Emitter(self.gpu, self.precision)
+
+    @property
+    def target(self) -> Target:
+        """What passes must know of it."""
+        return self.emitter.target
+
+    def storage(self, plan: Plan, values: Mapping[str, Array]) -> CudaStorage:
+        """States in the devices' memory."""
+        assert self.machine is not None
+        return CudaStorage(plan, values, self.machine)
+
+    def build(self, plan: Plan, storage: Storage) -> CudaExecutable:
+        """The plan's commands, prepared."""
+        assert isinstance(storage, CudaStorage)
+        return CudaExecutable(plan, storage, self.emitter)

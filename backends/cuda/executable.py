@@ -1,0 +1,104 @@
+"""A plan on a machine: an arena a device, every step's commands with their addresses, prepared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from alexnet_ir.backends.cuda.encode import decode, encode
+from alexnet_ir.backends.cuda.launch import Move, Place
+from alexnet_ir.backends.cuda.machine import Task
+from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.cuda.storage import CudaStorage
+from alexnet_ir.backends.executable import fed
+from alexnet_ir.backends.memory import assemble, share
+from alexnet_ir.ir.op import Array
+from alexnet_ir.ir.plan import Plan, PlannedOutput, Stream
+
+
+class CudaExecutable:
+    """A plan with its storage. What is fed and fetched has a fixed place, so that what is prepared can be replayed."""
+
+    def __init__(self, plan: Plan, storage: CudaStorage, emitter: Emitter) -> None:
+        storage.check_layouts(plan)
+        self.plan, self.storage, self.machine = plan, storage, storage.machine
+        self._arenas = [storage.arena(device, arena.size) for device, arena in enumerate(plan.arenas)]
+        self.tasks = [self._task(position, emitter) for position in range(len(plan.steps))]
+        self.tasks += self._replacements()
+        self._run = self.machine.prepare(self.tasks)
+        self._copied = 0
+
+    def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
+        """One run; ValueError for an input that is missing or of another shape."""
+        given = {name: fed(name, planned, inputs, np.dtype("f4")) for name, planned in self.plan.inputs.items()}
+        for name, whole in given.items():
+            planned = self.plan.inputs[name]
+            for device, shard in enumerate(planned.shards):
+                if shard is not None:
+                    content = encode(share(whole, planned.type, device, self.plan.devices), self.plan.layouts[shard])
+                    self.machine.upload(device, self.address(shard), content)
+        self._run()
+        self._copied = sum(self._moved(task) for task in self.tasks)
+        return {name: self._fetched(output) for name, output in self.plan.outputs.items()}
+
+    @property
+    def exchanged_bytes(self) -> int:
+        """What the transfers of the last run moved between devices."""
+        return self._copied
+
+    def address(self, value: str) -> int:
+        """Where a value lies on its device."""
+        if value in self.plan.slots:
+            return self._arenas[self.plan.device(value)].address + self.plan.slots[value].offset
+        return self.storage.addresses[self.plan.aliases.get(value, value)]
+
+    def _task(self, position: int, emitter: Emitter) -> Task:
+        step = self.plan.steps[position]
+        emission = emitter.step(self.plan, step)
+        resolve = partial(self._resolve, position)
+        return Task(step.name, step.stream, self.plan.waits[position], emission.commands, resolve)
+
+    def _resolve(self, position: int, place: Place) -> int:
+        step = self.plan.steps[position]
+        if place.kind == "workspace":
+            start = self.plan.workspaces[position].offset + place.number
+            return self._arenas[step.stream.device].address + start
+        return self.address((step.operands if place.kind == "operand" else step.results)[place.number])
+
+    def _replacements(self) -> list[Task]:
+        """Copy what replaces a state and does not lie in its memory, after everything else."""
+        last = {task.stream: position for position, task in enumerate(self.tasks)}
+        found = []
+        for state in self.plan.states.values():
+            for device, (shard, update) in enumerate(zip(state.shards, state.updates, strict=True)):
+                if shard is not None and update not in (None, shard) and self.plan.aliases.get(str(update)) != shard:
+                    if update in self.storage.addresses:
+                        raise ValueError(f"{shard} is replaced by another state, {update}: this backend cannot do that")
+                    stream, nbytes = Stream(device), self.plan.nbytes(shard)
+                    waits = tuple(sorted(at for other, at in last.items() if other != stream))
+                    move = Move(Place("operand", 0, nbytes), Place("result", 0, nbytes))
+                    resolve = partial(_either, self.address(str(update)), self.address(shard))
+                    found.append(Task(f"{shard}.replaced", stream, waits, (move,), resolve))
+        return found
+
+    def _moved(self, task: Task) -> int:
+        """Bytes that a transfer moves to another device."""
+        if not task.stream.is_link:
+            return 0
+        return sum(command.source.nbytes for command in task.commands if isinstance(command, Move))
+
+    def _fetched(self, output: PlannedOutput) -> Array:
+        shards = []
+        for device, shard in enumerate(output.shards):
+            if shard is not None:
+                shape, layout = self.plan.types[shard].shape, self.plan.layouts[shard]
+                memory = self.machine.download(device, self.address(shard), self.plan.nbytes(shard))
+                shards.append(decode(memory, layout, shape))
+        return assemble(shards, output.type)
+
+
+def _either(operand: int, result: int, place: Place) -> int:
+    """The address of the one operand or the one result."""
+    return operand if place.kind == "operand" else result
