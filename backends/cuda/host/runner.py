@@ -1,14 +1,23 @@
-"""(being written) Runs emitted kernels on the CPU: the very same source, compiled by g++, a fiber for each thread of a
-block."""
+"""Runs emitted kernels on the CPU: the very same source, compiled by g++, a fiber for each thread of a block."""
 
 from __future__ import annotations
 
+import ctypes
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 import numpy as np
 
+from alexnet_ir.backends.cuda.host.compile import CHECK, FAST, CompileError, compiler, library, runtime
 from alexnet_ir.backends.cuda.launch import Dim3, Kernel
+
+__all__ = ["CompileError", "HostKernel", "LaunchError", "Memory", "compiler"]
+
+Order = Literal["forward", "reverse", "shuffled"]
+ORDERS = ("forward", "reverse", "shuffled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +29,35 @@ class Memory:
     name: str
 
 
+class LaunchError(Exception):
+    """What a kernel did that it must not; the message is the report."""
+
+
+class Parameter(ctypes.Structure):
+    """HostParameter in cuda_host.h."""
+
+    _fields_ = (
+        ("kind", ctypes.c_char),
+        ("element", ctypes.c_char),
+        ("size", ctypes.c_short),
+        ("element_size", ctypes.c_short),
+    )
+
+
+NAMES = {"f": "float", "i": "int", "u": "unsigned", "s": "struct"}
+
+
 class HostKernel:
-    """A kernel made ready to run."""
+    """A kernel made ready to run. With `check` every access is looked at, which is slow, and what is wrong raises
+    LaunchError; without, only what stops a launch does."""
 
     def __init__(self, kernel: Kernel, check: bool = False) -> None:
-        raise NotImplementedError
+        self._name, self._check = kernel.name, check
+        self._runtime = _runtime()
+        self._library = _load(_source(kernel), kernel.name, check)
+        found = (Parameter * 128)()
+        count = self._library.host_signature(found)
+        self._parameters = list(found)[:count]
 
     def __call__(
         self,
@@ -37,4 +70,74 @@ class HostKernel:
         order: str = "forward",
         seed: int = 0,
     ) -> None:
-        raise NotImplementedError
+        """Run all blocks and return. `regions`: further memory that may be touched, through a table of addresses.
+        Blocks and threads run in `order`."""
+        _allowed(grid, block, shared)
+        values = self._values(arguments)
+        addresses = (ctypes.c_void_p * max(1, len(values)))(*(ctypes.addressof(value) for value in values))
+        self._runtime.host_configure(ORDERS.index(order), seed, self._check)
+        if self._check:
+            for memory in (*(a for a in arguments if isinstance(a, Memory)), *regions):
+                self._runtime.host_region(memory.address, memory.nbytes, memory.name.encode())
+        sizes = [(ctypes.c_uint * 3)(*lengths) for lengths in (grid, block)]
+        self._library.host_launch_kernel(*sizes, ctypes.c_uint(shared), addresses)
+        report: bytes = self._runtime.host_report()
+        if report:
+            raise LaunchError(f"{self._name}:\n{report.decode()}".rstrip())
+
+    def _values(self, arguments: Sequence[Memory | np.generic]) -> list[ctypes.Array[ctypes.c_char]]:
+        if len(arguments) != len(self._parameters):
+            raise TypeError(f"{self._name} takes {len(self._parameters)} arguments, not {len(arguments)}")
+        pairs = enumerate(zip(arguments, self._parameters, strict=True))
+        return [self._value(number, argument, parameter) for number, (argument, parameter) in pairs]
+
+    def _value(self, number: int, argument: Memory | np.generic, parameter: Parameter) -> ctypes.Array[ctypes.c_char]:
+        kind, size = parameter.kind.decode(), parameter.size
+        wanted = "a pointer" if kind == "p" else f"{NAMES[kind]} of {size} bytes"
+        if isinstance(argument, Memory):
+            given, fits = "a pointer", kind == "p"
+            content = argument.address.to_bytes(8, "little")
+        elif isinstance(argument, np.generic):
+            given = str(argument.dtype)
+            fits = size == argument.dtype.itemsize and kind == {"V": "s", "b": "u"}.get(
+                argument.dtype.kind, argument.dtype.kind
+            )
+            content = argument.tobytes()
+        else:
+            given, fits, content = type(argument).__name__, False, b""
+        if not fits:
+            raise TypeError(f"argument {number} of {self._name} is {wanted}; given is {given}")
+        return ctypes.create_string_buffer(content, len(content))
+
+
+def _allowed(grid: Dim3, block: Dim3, shared: int) -> None:
+    """What any GPU refuses to launch."""
+    threads = block[0] * block[1] * block[2]
+    limits = (2**31 - 1, 65535, 65535, 1024, 1024, 64)
+    if not all(1 <= length <= limit for length, limit in zip((*grid, *block), limits, strict=True)) or threads > 1024:
+        raise LaunchError(f"no GPU launches a grid of {grid} blocks of {block} threads")
+    if not 0 <= shared <= 227 << 10:
+        raise LaunchError(f"no GPU has {shared} bytes of shared memory for a block")
+
+
+_DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w\s]+?)\s+(\w+)\s*\[\s*\]\s*;")
+
+
+def _source(kernel: Kernel) -> str:
+    """What g++ compiles: the header, the source with dynamic shared arrays as pointers, and how to call it."""
+    text = _DYNAMIC.sub(r"\1 *\2 = (\1 *)host_dynamic_shared();", kernel.source)
+    return f'#include "cuda_host.h"\n#line 1 "{kernel.name}.cu"\n{text}\n#line 1 "launch"\nHOST_KERNEL({kernel.name})\n'
+
+
+@cache
+def _load(source: str, name: str, check: bool) -> ctypes.CDLL:
+    _runtime()
+    return ctypes.CDLL(str(library(name, source, CHECK if check else FAST)))
+
+
+@cache
+def _runtime() -> ctypes.CDLL:
+    found = ctypes.CDLL(str(runtime()), mode=ctypes.RTLD_GLOBAL)
+    found.host_report.restype = ctypes.c_char_p
+    found.host_region.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
+    return found

@@ -1,0 +1,101 @@
+"""C++ made into libraries, kept in a folder of the user so that each is compiled once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RUNTIME = ("fibers.cpp", "blocks.cpp", "warps.cpp", "checks.cpp")
+HEADERS = ("calls.h", "cuda_host.h", "runtime.h")
+
+COMMON = ("-std=gnu++17", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-ffp-contract=off", "-fno-math-errno")
+KERNEL = (
+    *COMMON,
+    "-w",
+    "-g1",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-gnu-unique",  # or the library would stay loaded, and its static shared arrays be another's
+    "-fno-strict-aliasing",  # a float4 read where floats were written is usual in CUDA
+    "-fwrapv",
+    "-fstack-clash-protection",  # a stack that overflows meets the page that nobody may touch
+)
+FAST = (*KERNEL, "-O1")
+CHECK = (
+    *KERNEL,
+    "-O1",
+    "-fsanitize=thread",  # calls of a function for each access; the functions are ours (checks.cpp)
+    "-fsanitize=bounds,alignment,integer-divide-by-zero",
+    "-nostdlib",  # so without libtsan and libubsan
+)
+LIBRARIES = ("-lm", "-lc", "-lgcc")
+
+
+class CompileError(Exception):
+    """The compiler's words."""
+
+
+@cache
+def compiler() -> str | None:
+    """$CXX, or g++, if it is there."""
+    return shutil.which(os.environ.get("CXX") or "g++")
+
+
+@cache
+def _compiler_version() -> str:
+    path = compiler()
+    if path is None:
+        raise CompileError("the host runner needs g++ (or another compiler named by $CXX)")
+    return path + subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def cache_folder() -> Path:
+    """Where compiled libraries are kept: $ALEXNET_IR_CACHE, or in the user's folder for such things."""
+    named = os.environ.get("ALEXNET_IR_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet-ir"
+
+
+def library(name: str, source: str, flags: Sequence[str], sources: Sequence[Path] = ()) -> Path:
+    """The shared library of `source` (and of files), compiled unless it was before. Written beside its place and
+    renamed, so that another process sees all of it or nothing."""
+    key = hashlib.sha256("\0".join([source, *flags, _compiler_version(), _header_text()]).encode())
+    for path in sources:
+        key.update(path.read_bytes())
+    target = cache_folder() / "host" / f"{name}-{key.hexdigest()[:24]}.so"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix="unfinished-") as folder:
+            made = Path(folder) / target.name
+            _compile(source, [*flags, "-I", str(HERE), "-o", str(made)], sources)
+            made.replace(target)
+    return target
+
+
+def _compile(source: str, flags: Sequence[str], sources: Sequence[Path]) -> None:
+    files = ["-x", "c++", *map(str, sources or ("-",))]
+    path = compiler()
+    assert path is not None
+    done = subprocess.run([path, *flags, *files, *LIBRARIES], input=source, capture_output=True, text=True)
+    if done.returncode:
+        raise CompileError(done.stderr)
+
+
+@cache
+def _header_text() -> str:
+    return "".join((HERE / name).read_text(encoding="utf-8") for name in HEADERS)
+
+
+@cache
+def runtime() -> Path:
+    """The library of the runtime."""
+    flags = [*COMMON, "-O2", "-g1", "-Wall"]
+    return library("runtime", "", flags, [HERE / name for name in RUNTIME])
