@@ -1,33 +1,56 @@
 """Pointwise ops as one generated expression: what a kernel does to an element on the way to memory.
 
 A kernel's file says `EPILOGUE_PARAMETERS` at the end of its parameters and stores `EPILOGUE(v, n, c, h, w)` at logical
-index (n, c, h, w) of its result; of a vector, h and w are 0. The source gets the two macros and the function from
+index (n, c, h, w) of its result; of a vector, h and w are 0, and of a result of one axis n is, too. `EPILOGUE_CHUNK(v,
+n, c, h, w)` does the same in place to an array float v[V], elements of V channels side by side from a multiple of V on,
+where V divides the channels (or, of one axis, the chunk lies inside). The source gets the macros and the functions from
 `generated`, the launch the places in `arguments`, last.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alexnet_ir.backends.cuda.launch import Emission, Place
-from alexnet_ir.backends.cuda.site import Site, Tensor, describe, float_literal
+from alexnet_ir.backends.cuda.site import AXES, Site, Tensor, describe, float_literal
+from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops import elementwise
+from alexnet_ir.ops.batchnorm import BatchNormGradInput, BatchNormInference, RunningAverage
 from alexnet_ir.ops.dense import BiasAdd
 from alexnet_ir.ops.dropout import Dropout
+from alexnet_ir.ops.loss import Maximum
 from alexnet_ir.philox import Domain, keep_threshold
 
 Expression = Callable[[Any, Sequence[str]], str]
-"""From an op and the C++ expressions of its operands (plain names) to that of its result."""
+"""From an op and the C++ expressions of its operands (plain names) to that of its result. Dropout's also gets the
+position of the element in the whole value, as one operand more."""
 
 
 def _dropout(op: Dropout, given: Sequence[str]) -> str:
-    input, seed, step = given
-    scaled = input if op.scale == "test" else f"{input} / {float_literal(1 - op.p)}"
-    drawn = f"random_word({seed}, {op.stream}u, (unsigned){step}, {int(Domain.DROPOUT)}u, ELEMENT)"
-    return f"{drawn} >= {min(keep_threshold(op.p), 2**32 - 1)}u ? {scaled} : {input} * 0.0f"
+    input, seed, step, position = given
+    kept = input if op.scale == "test" else f"{input} / {float_literal(1 - op.p)}"
+    drawn = f"random_word({seed}, {op.stream & 0xFFFFFFFF}u, (unsigned){step}, {int(Domain.DROPOUT)}u, {position})"
+    return f"{drawn} >= {keep_threshold(op.p)}ull ? {kept} : {input} * 0.0f"
+
+
+def _normalized(op: BatchNormInference, x: Sequence[str]) -> str:
+    input, weight, bias, mean, variance = x
+    return f"{weight} * rsqrtf({variance} + {float_literal(op.eps)}) * ({input} - {mean}) + {bias}"
+
+
+def _normalized_grad(op: BatchNormGradInput, x: Sequence[str]) -> str:
+    grad, input, weight, mean, variance, grad_weight, grad_bias = x
+    inverse, share = f"rsqrtf({variance} + {float_literal(op.eps)})", float_literal(1 / op.count)
+    unit = f"({input} - {mean}) * {inverse}"
+    return f"{weight} * {inverse} * ({grad} - {share} * ({grad_bias} + {unit} * {grad_weight}))"
+
+
+def _running(op: RunningAverage, x: Sequence[str]) -> str:
+    return f"{float_literal(1 - op.momentum)} * {x[0]} + {float_literal(op.momentum * op.correction)} * {x[1]}"
 
 
 EXPRESSIONS: dict[type[Op], Expression] = {
@@ -45,9 +68,13 @@ EXPRESSIONS: dict[type[Op], Expression] = {
     elementwise.Scale: lambda op, x: f"{float_literal(op.factor)} * {x[0]}",
     elementwise.Add: lambda op, x: f"{x[0]} + {x[1]}",
     BiasAdd: lambda op, x: f"{x[0]} + {x[1]}",
+    BatchNormGradInput: _normalized_grad,
+    BatchNormInference: _normalized,
     Dropout: _dropout,
+    Maximum: lambda op, x: f"{x[0]} > {x[1]} || {x[0]} != {x[0]} ? {x[0]} : {x[1]}",
+    RunningAverage: _running,
 }
-"""Of every pointwise op."""
+"""Of every pointwise op: the first operand and the result are of one shape, the others as `Epilogue.tensors` says."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +88,8 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """Pointwise ops on elements of a result of this shape, in order; the last one's result is stored."""
+    """Pointwise ops on elements of a result of this shape, in order; the last one's result is stored. `tensors` are of
+    the result's shape, of its shape without the batch, of its channels alone, or scalars."""
 
     ops: tuple[Pointwise, ...] = ()
     tensors: tuple[Tensor, ...] = ()
@@ -72,58 +100,110 @@ class Epilogue:
         """What the launch passes after the kernel's own arguments."""
         return tuple(tensor.place for tensor in self.tensors)
 
+    def after(self, op: Op, tensors: Sequence[Tensor], shape: tuple[int, ...]) -> Epilogue:
+        """This one behind a pointwise op on the element that arrives and these tensors."""
+        first = Pointwise(op, (-1, *range(len(tensors))))
+        moved = (tuple(n + len(tensors) if n >= 0 else n - 1 for n in part.operands) for part in self.ops)
+        rest = (replace(part, operands=operands) for part, operands in zip(self.ops, moved, strict=True))
+        return Epilogue((first, *rest), (*tensors, *self.tensors), shape)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Epilogue:
+        """The same on a result of another shape of as many elements in the same order: of tensors of its shape as it
+        was, or of that without the batch, in the order in which they lie."""
+
+        def viewed(tensor: Tensor) -> Tensor:
+            if tensor.shape == self.shape and tensor.shape:
+                return replace(tensor, shape=shape, layout=Layout(tensor.layout.stored))
+            if tensor.shape == self.shape[1:] and len(self.shape) > 1 and math.prod(shape[1:]) == math.prod(tensor.shape):
+                return replace(tensor, shape=shape[1:], layout=Layout(tensor.layout.stored))
+            return tensor
+
+        return replace(self, tensors=tuple(viewed(tensor) for tensor in self.tensors), shape=shape)
+
+    # --- source -----------------------------------------------------------------------------------------------------
+
     @property
     def generated(self) -> str:
-        """The macros and, unless there is nothing to do, the function."""
+        """The macros and, unless there is nothing to do, the functions."""
         if not self.ops:
-            return "#define EPILOGUE_PARAMETERS\n#define EPILOGUE(v, n, c, h, w) (v)\n"
+            return (
+                "#define EPILOGUE_PARAMETERS\n#define EPILOGUE(v, n, c, h, w) (v)\n"
+                "#define EPILOGUE_CHUNK(v, n, c, h, w) ((void)0)\n"
+            )
         names = [f"e{i}" for i in range(len(self.tensors))]
-        described = "".join(describe(f"E{i}", tensor) for i, tensor in enumerate(self.tensors))
         parameters = "".join(f", const E{i}_T *{name}" for i, name in enumerate(names))
         passed = "".join(f", {name}" for name in names)
-        body = "\n".join(f"  {line}" for line in self._body())
+        given = "".join(f", {_kind(tensor)} x{i}" for i, tensor in enumerate(self.tensors))
         return (
-            f"{described}#define EPILOGUE_PARAMETERS {parameters}\n"
+            "".join(describe(f"E{i}", tensor) for i, tensor in enumerate(self.tensors))
+            + f"#define EPILOGUE_PARAMETERS {parameters}\n"
             f"#define EPILOGUE(v, n, c, h, w) epilogue(v, n, c, h, w{passed})\n"
-            f"__device__ __forceinline__ float epilogue(float v, int n, int c, int h, int w{parameters}) {{\n"
-            f"{body}\n}}\n"
+            f"#define EPILOGUE_CHUNK(v, n, c, h, w) epilogue_chunk(v, n, c, h, w{passed})\n"
+            + _function(f"float pointwise_value(float v, {INDEX}{given})", self._value())
+            + _function(f"float epilogue(float v, {INDEX}{parameters})", self._element())
+            + _function(
+                f"void epilogue_chunk(float (&v)[V], {INDEX}{parameters})", self._chunk(), "template <int V> "
+            )
         )
 
-    def _body(self) -> list[str]:
-        values = {-1: "v"}
+    def _value(self) -> list[str]:
+        """From the element that arrives and those of the tensors to what is stored."""
+        values = {-1: "v"} | {i: f"x{i}" for i in range(len(self.tensors))}
         lines = []
-        read = dict.fromkeys(i for op in self.ops for i in op.operands if i >= 0)
-        for i in read:
-            values[i] = f"x{i}"
-            lines.append(f"const {_kind(self.tensors[i])} x{i} = {self._element(i)};")
         for position, part in enumerate(self.ops):
-            expression = EXPRESSIONS[type(part.op)](part.op, [values[i] for i in part.operands])
+            operands = [values[i] for i in part.operands]
+            if isinstance(part.op, Dropout):
+                operands.append(self._position(part.op))
             values[-2 - position] = f"r{position}"
-            lines.append(f"const float r{position} = {expression.replace('ELEMENT', self._logical(part.op))};")
+            lines.append(f"const float r{position} = {EXPRESSIONS[type(part.op)](part.op, operands)};")
         return [*lines, f"return r{len(self.ops) - 1};"]
 
-    def _element(self, i: int) -> str:
-        """The element of a tensor that belongs to (n, c, h, w): of a tensor of the result's shape, of one without the
-        batch, of one with the channels alone, or of a scalar."""
-        tensor = self.tensors[i]
-        rank = len(tensor.shape)
-        index = {0: "", 1: "c"}.get(rank, "nchw" if rank in (len(self.shape), 2) else "chw")[:4]
-        index = "nc" if rank == 2 else index
-        offset = " + ".join(f"{name} * (index_t){s}" for name, s in zip(index, tensor.strides, strict=True)) or "0"
-        at = f"e{i} + {offset}"
-        return f"*({at})" if _kind(tensor) == "index_t" else f"get({at})"
+    def _element(self) -> list[str]:
+        """One element: the tensors' elements that belong to it, then its value."""
+        read = "".join(f", {self._read(i)}" for i in range(len(self.tensors)))
+        return [f"return pointwise_value(v, n, c, h, w{read});"]
 
-    def _logical(self, op: Op) -> str:
+    def _chunk(self) -> list[str]:
+        """Elements of V channels: tensors whose channels lie side by side are read as they are."""
+        loads, given = [], []
+        for i in range(len(self.tensors)):
+            channel = dict(zip(self._axes(i), self.tensors[i].strides, strict=True)).get("c")
+            if channel is None:
+                loads.append(f"const {_kind(self.tensors[i])} x{i} = {self._read(i)};")
+            elif channel == 1:
+                loads += [f"float x{i}[V];", f"get_chunk(x{i}, e{i} + {self._offset(i)});"]
+            given.append(f"x{i}" if channel is None else f"x{i}[j]" if channel == 1 else self._read(i, "(c + j)"))
+        passed = "".join(f", {value}" for value in given)
+        return [
+            *loads,
+            "#pragma unroll",
+            f"for (int j = 0; j < V; j++) v[j] = pointwise_value(v[j], n, c + j, h, w{passed});",
+        ]
+
+    def _axes(self, i: int) -> str:
+        """Which of n, c, h, w the axes of a tensor are."""
+        rank, letters = len(self.tensors[i].shape), AXES[len(self.shape)].lower()
+        return {0: "", 1: "c", len(self.shape) - 1: letters[1:], len(self.shape): letters}[rank]
+
+    def _offset(self, i: int, channel: str = "c") -> str:
+        """Elements from a tensor's first to the one that belongs to (n, c, h, w)."""
+        pairs = zip(self._axes(i), self.tensors[i].strides, strict=True)
+        return " + ".join(f"{channel if a == 'c' else a} * (index_t){s}" for a, s in pairs) or "0"
+
+    def _read(self, i: int, channel: str = "c") -> str:
+        at = f"e{i} + {self._offset(i, channel)}"
+        return f"*({at})" if _kind(self.tensors[i]) == "index_t" else f"get({at})"
+
+    def _position(self, op: Dropout) -> str:
         """The position of the element in the whole value that a share is of, channels first."""
-        _, c, h, w = (*self.shape, 1, 1, 1)[:4]
-        inner = f"((index_t)c * {h} + h) * {w} + w"
-        if not isinstance(op, Dropout):
-            return inner
-        sample = op.period or c * h * w
-        return f"{op.start} + (index_t)n * {sample} + {inner}"
+        if len(self.shape) <= 1:
+            return f"{op.start}ll + c * (index_t){op.period or 1}"
+        _, c, h, w = (*self.shape, 1, 1)[:4]
+        return f"{op.start}ll + n * (index_t){op.period or c * h * w} + (c * (index_t){h} + h) * {w} + w"
 
 
 NONE = Epilogue()
+INDEX = "int n, int c, int h, int w"
 
 Emitter = Callable[[Site, Epilogue], Emission]
 """From a site, and what is done to each element of its first result before that is written."""
@@ -133,4 +213,9 @@ FusedEmitter = Callable[[Site], Emission]
 
 def _kind(tensor: Tensor) -> str:
     """What a scalar seed or step is read as, and all else."""
-    return "index_t" if tensor.layout.stored == "i64" else "float"
+    return "index_t" if tensor.layout.stored in ("i32", "i64") else "float"
+
+
+def _function(signature: str, body: Sequence[str], template: str = "") -> str:
+    lines = "".join(line + "\n" if line.startswith("#") else f"  {line}\n" for line in body)
+    return f"{template}__device__ __forceinline__ {signature} {{\n{lines}}}\n"

@@ -36,6 +36,28 @@ __device__ __forceinline__ void put(f32_t *p, float v) { *p = v; }
 __device__ __forceinline__ void put(tf32_t *p, float v) { p->value = round_tf32(v); }
 __device__ __forceinline__ void put(bf16_t *p, float v) { p->bits = bf16_bits(v); }
 
+// V elements side by side, at most 16 bytes at a time; V is a power of two, and the first is aligned to as many.
+template <int COUNT, class T> struct alignas(sizeof(T) * COUNT) pack { T v[COUNT]; };
+template <int V, class T> __device__ __forceinline__ void get_chunk(float (&v)[V], const T *p) {
+  constexpr int COUNT = V * sizeof(T) > 16 ? 16 / sizeof(T) : V;
+#pragma unroll
+  for (int i = 0; i < V; i += COUNT) {
+    const pack<COUNT, T> part = *(const pack<COUNT, T> *)(p + i);
+#pragma unroll
+    for (int j = 0; j < COUNT; j++) v[i + j] = get(part.v + j);
+  }
+}
+template <int V, class T> __device__ __forceinline__ void put_chunk(T *p, const float (&v)[V]) {
+  constexpr int COUNT = V * sizeof(T) > 16 ? 16 / sizeof(T) : V;
+#pragma unroll
+  for (int i = 0; i < V; i += COUNT) {
+    pack<COUNT, T> part;
+#pragma unroll
+    for (int j = 0; j < COUNT; j++) put(part.v + j, v[i + j]);
+    *(pack<COUNT, T> *)(p + i) = part;
+  }
+}
+
 // max(v, 0), letting NaN through.
 __device__ __forceinline__ float relu(float v) { return v < 0.0f ? 0.0f : v; }
 
