@@ -1,8 +1,248 @@
-"""(being written)"""
+"""The filter gradient of a convolution on tensor cores: a product of kernels x (taps x channels), as deep as the output
+maps have pixels; kernels/conv_mma_weight.cu. What it does not take is left to the plain kernel.
+
+The product is shallow in its result and deep in its sums, so the depth is split into slices that are summed afterwards,
+in fixed order. An input of few channels is folded (space to depth) by the stride, or gets channels of zeros.
+"""
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.epilogue import Emitter
-from alexnet_ir.ir.op import Op
+import math
+from dataclasses import dataclass, replace
 
-EMITTERS: dict[type[Op], Emitter] = {}
+from alexnet_ir.backends.cuda import simt
+from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.gpu import Precision
+from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.relayout import FLOATS, brought, relayout
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel
+from alexnet_ir.backends.cuda.space_to_depth import fold
+from alexnet_ir.backends.cuda.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
+from alexnet_ir.ir.attributes import Pair
+from alexnet_ir.ir.layout import STORED_BYTES, Layout
+from alexnet_ir.ir.op import Op
+from alexnet_ir.ops.conv import ConvGradWeight
+
+PIECE_BYTES = 16
+"""What is copied at a time: channels of a group are a multiple of that."""
+MOST_ELEMENTS = 2**31 - 2**20
+"""Of an operand: offsets are 32 bits."""
+REDUCERS = 128
+"""Threads of a block of `reduce_slices`."""
+
+
+class WeightTile(Tile):
+    """A tile whose pixels are padded in shared memory, and have windows there."""
+
+    @property
+    def stage(self) -> int:
+        """Bytes: 8 elements of padding for each pixel of an operand, and 12 for its window."""
+        return (self.rows + self.columns + 16) * CHUNK + 64 * 12
+
+
+WIDE = [
+    WeightTile(128, 256, (64, 64)),
+    WeightTile(256, 128, (64, 64)),
+    WeightTile(192, 128, (64, 64)),
+    WeightTile(128, 128, (64, 64)),
+    WeightTile(96, 256, (96, 32)),
+    WeightTile(96, 128, (96, 32)),
+]
+"""Too many sums for the three products of fp32."""
+NARROW = [
+    WeightTile(128, 128, (64, 32)),
+    WeightTile(96, 128, (32, 64)),
+    WeightTile(128, 64, (64, 32)),
+    WeightTile(64, 128, (32, 64)),
+    WeightTile(64, 64, (32, 32)),
+    WeightTile(32, 128, (32, 32)),
+    WeightTile(32, 64, (32, 32)),
+]
+
+
+@dataclass(frozen=True)
+class Product:
+    """What the kernel computes: the gradient of kernels of `taps` over `input`, of which it gets the slices summed. The
+    result has `block` taps for each of these."""
+
+    grad: Tensor
+    input: Tensor
+    taps: Pair
+    op: ConvGradWeight
+    block: Pair
+
+    @property
+    def kernels(self) -> tuple[int, int, int, int]:
+        """The shape of the gradient that the kernel computes."""
+        return (self.grad.shape[1], self.input.shape[1] // self.op.groups, *self.taps)
+
+    @property
+    def pixels(self) -> int:
+        """The depth of the product."""
+        n, _, h, w = self.grad.shape
+        return n * h * w
+
+
+def grad_weight(site: Site, epilogue: Epilogue) -> Emission:
+    """dY [n, kernels, oh, ow], X [n, c, h, w] -> the gradient of kernels [kernels, c / groups, rows, columns]."""
+    if epilogue.ops or not taken(site):
+        return simt.grad_weight(site, epilogue)
+    workspace = Workspace()
+    product, before = prepared(site, workspace)
+    (result,) = site.results
+    choice = chosen(product, site)
+    depth = slice_depth(product, choice)
+    slices = math.ceil(product.pixels / depth)
+    choice = replace(choice, splits=slices)
+    shape = product.kernels
+    if slices == 1 and shape == result.shape:
+        return Emission((*before, multiply(product, result, choice, depth)), workspace.nbytes, reason(product, choice))
+    sums = workspace.tensor((slices * shape[0], *shape[1:]), Layout("f32", channels_last=True))
+    commands = (*before, multiply(product, sums, choice, depth), reduce(sums, result, slices, product.block))
+    return Emission(commands, workspace.nbytes, reason(product, choice))
+
+
+EMITTERS: dict[type[Op], Emitter] = {ConvGradWeight: grad_weight}
+
+
+def taken(site: Site) -> bool:
+    """Whether the kernel does this: on tensor cores, with groups of whole pieces; one group can be padded to that."""
+    op = _op(site)
+    whole = all(tensor.shape[1] // op.groups % piece(site.precision) == 0 for tensor in site.operands)
+    padded = [math.prod(t.shape) // t.shape[1] * round_up(t.shape[1], piece(site.precision)) for t in site.operands]
+    return site.gpu.tensor_cores and (op.groups == 1 or whole) and max(padded) < MOST_ELEMENTS
+
+
+def reason(product: Product, choice: Choice) -> str:
+    """For the plan."""
+    folded = "" if product.block == (1, 1) else f", input folded by {product.block[0]} x {product.block[1]}"
+    return f"filter gradient on tensor cores, {choice}{folded}"
+
+
+# --- operands ---------------------------------------------------------------------------------------------------------
+
+
+def prepared(site: Site, workspace: Workspace) -> tuple[Product, tuple[Launch, ...]]:
+    """The product, with operands as the kernel takes them, and the launches that make them so."""
+    op = _op(site)
+    grad, input = site.operands
+    grad, before = whole(grad, site.precision, workspace)
+    block = fold_by(op, input.shape[1], piece(site.precision))
+    if block == (1, 1):
+        input, more = whole(input, site.precision, workspace)
+        return Product(grad, input, op.size, op, block), before + more
+    taps = (-(-op.size[0] // block[0]), -(-op.size[1] // block[1]))
+    channels = round_up(input.shape[1] * math.prod(block), piece(site.precision))
+    maps = (grad.shape[2] + taps[0] - 1, grad.shape[3] + taps[1] - 1)
+    folded = workspace.tensor((input.shape[0], channels, *maps), wanted(input, site.precision))
+    launch = fold(input, folded, block, (op.pad[0][0], op.pad[1][0]))
+    return Product(grad, folded, taps, replace(op, stride=(1, 1), pad=((0, 0), (0, 0))), block), (*before, launch)
+
+
+def fold_by(op: ConvGradWeight, channels: int, piece: int) -> Pair:
+    """The block that an input of few channels is folded by: the stride, if that makes fewer columns than channels of
+    zeros do."""
+    if channels % piece == 0 or op.dilation != (1, 1) or op.groups > 1:
+        return (1, 1)
+    taps = math.prod(-(-size // step) for size, step in zip(op.size, op.stride, strict=True))
+    folded = taps * round_up(channels * math.prod(op.stride), piece)
+    return op.stride if folded <= math.prod(op.size) * round_up(channels, piece) else (1, 1)
+
+
+def whole(tensor: Tensor, precision: Precision, workspace: Workspace) -> tuple[Tensor, tuple[Launch, ...]]:
+    """The tensor channels last, stored as the kernel reads it, its channels of whole pieces."""
+    n, channels, *maps = tensor.shape
+    padded = round_up(channels, piece(precision))
+    if padded == channels:
+        return brought(tensor, wanted(tensor, precision), workspace)
+    target = workspace.tensor((n, padded, *maps), wanted(tensor, precision))
+    return target, (relayout(tensor, target),)
+
+
+def wanted(tensor: Tensor, precision: Precision) -> Layout:
+    """As the kernel reads it: f32 may stay, to be rounded on the way."""
+    stored = tensor.layout.stored
+    return Layout("bf16" if precision == "bf16" else stored if stored in FLOATS else "f32", channels_last=True)
+
+
+def piece(precision: Precision) -> int:
+    """Elements that are copied at a time."""
+    return PIECE_BYTES // STORED_BYTES["bf16" if precision == "bf16" else "f32"]
+
+
+def round_up(count: int, multiple: int) -> int:
+    """To the next multiple."""
+    return -(-count // multiple) * multiple
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def chosen(product: Product, site: Site) -> Choice:
+    """Tile, pipeline and slices."""
+    kernels, channels, *taps = product.kernels
+    groups = product.op.groups
+    chunks = math.ceil(product.pixels / ELEMENTS[site.precision])
+    return choose(
+        kernels // groups,
+        channels * math.prod(taps),
+        product.pixels,
+        site.gpu,
+        site.precision,
+        count=groups,
+        splits=range(1, min(chunks, 2 * site.gpu.multiprocessors, 65535 // groups) + 1),
+        among=NARROW if site.precision == "fp32" else WIDE + NARROW,
+    )
+
+
+def slice_depth(product: Product, choice: Choice) -> int:
+    """Pixels of a slice: whole chunks."""
+    return round_up(math.ceil(product.pixels / choice.splits), ELEMENTS[choice.precision])
+
+
+def multiply(product: Product, out: Tensor, choice: Choice, depth: int) -> Launch:
+    """The product, into the result or into slices of this depth."""
+    op, tile, precision = product.op, choice.tile, choice.precision
+    constants = {
+        **_pair("TAPS", product.taps),
+        **_pair("STRIDE", op.stride),
+        **_pair("DILATION", op.dilation),
+        "PAD_TOP": op.pad[0][0],
+        "PAD_LEFT": op.pad[1][0],
+        "GROUPS": op.groups,
+        "TILE_ROWS": tile.rows,
+        "TILE_COLUMNS": tile.columns,
+        "TILE_DEPTH": ELEMENTS[precision],
+        "WARP_ROWS": tile.warp[0],
+        "WARP_COLUMNS": tile.warp[1],
+        "STAGES": choice.stages,
+        "BLOCKS": choice.resident,
+        "SLICE_DEPTH": depth,
+        "PRODUCTS": 3 if precision == "fp32" else 1,
+        "ROUND_G": precision == "fp32" or product.grad.layout.stored == "f32",
+        "ROUND_X": precision == "fp32" or product.input.layout.stored == "f32",
+    }
+    tensors = {"G": product.grad, "X": product.input, "Y": out}
+    made = kernel("conv_mma_weight.cu", "conv_mma_weight", tensors=tensors, constants=constants, warp=True)
+    kernels, channels, *taps = product.kernels
+    columns = channels * math.prod(taps)
+    grid = (-(-columns // tile.columns), -(-(kernels // op.groups) // tile.rows), op.groups * choice.splits)
+    places = (product.grad.place, product.input.place, out.place)
+    return Launch(made, grid, (tile.threads, 1, 1), places, choice.shared)
+
+
+def reduce(sums: Tensor, result: Tensor, slices: int, block: Pair) -> Launch:
+    """The slices' sum, into the result."""
+    constants = {"SLICES": slices, **_pair("BLOCK", block)}
+    made = kernel("reduce_slices.cu", "reduce_slices", tensors={"S": sums, "Y": result}, constants=constants)
+    grid = (-(-math.prod(result.shape) // REDUCERS), 1, 1)
+    return Launch(made, grid, (REDUCERS, 1, 1), (sums.place, result.place))
+
+
+def _pair(name: str, pair: Pair) -> dict[str, int | float | str | bool]:
+    return {f"{name}_H": pair[0], f"{name}_W": pair[1]}
+
+
+def _op(site: Site) -> ConvGradWeight:
+    assert isinstance(site.op, ConvGradWeight)
+    return site.op
