@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.backends.cuda.backend import CudaBackend
+from alexnet_ir.backends.cuda.executor import machine_of
+from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu, Precision
+from alexnet_ir.backends.cuda.host.compile import compiler
+from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.reference.executor import ReferenceBackend
-from alexnet_ir.diagnostics import error
+from alexnet_ir.diagnostics import AlexnetError, error, listed
 from alexnet_ir.ir.profile import PROFILES, Profile, profile_of
 
-BACKENDS: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
+NUMPY: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
+HOST = "host"
+"""Emitted CUDA kernels on this machine's CPU: slow, for whoever writes kernels."""
+PLANNED_ARCH = "sm_90"
+"""What kernels are emitted for where there is no GPU and none is named."""
+OLD, NEW = "gtx580", "h100-nvlink"
+"""Profiles for GPUs that are planned for (the paper's), and for those that there are."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +31,23 @@ class Setup:
     a placement (None: the file's for so many devices, else `auto`); `profile` says how fast a device is, and
     `memory_limit` how many bytes it may use."""
 
-    backend: Backend = BACKENDS["cpu"]
+    backend: Backend = NUMPY["cpu"]
     devices: tuple[str, ...] = ("cpu",)
     place: str | None = None
     profile: Profile = PROFILES["cpu"]
     memory_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """How emitted kernels are made and run: in which precision (None: tf32 where the GPU has it), for which generation
+    of GPUs (None: the one there is), replayed as a CUDA graph or launched one by one, with every access checked (on
+    the host)."""
+
+    precision: str | None = None
+    arch: str | None = None
+    graph: bool = True
+    check: bool = False
 
 
 def setup_of(
@@ -33,28 +56,95 @@ def setup_of(
     profile: str | None = None,
     memory_limit: int | None = None,
     *,
+    kernels: Kernels = Kernels(),
     present: bool = True,
 ) -> Setup:
     """From the words of the command line; AlexnetError where there is no such device, placement or profile. Devices
     need not be `present` to compile for them: GPUs are planned for as devices of the profile, the paper's if none is
     named."""
     names = tuple(name.strip() for name in (devices or "cpu").split(","))
-    are_gpus = all(name.isdecimal() for name in names)
-    figures = profile_of(profile) if profile else PROFILES["gtx580" if are_gpus else "cpu"]
-    if are_gpus:
-        if present:
-            raise error(
-                f"--devices {devices}: no GPU can be used: this version runs on the CPU", helps=["use --devices cpu"]
-            )
-        return Setup(BACKENDS["cpu"], names, place, figures, memory_limit)
-    unknown = [name for name in names if name not in BACKENDS and not name.isdecimal()]
+    _check_names(devices, names)
+    if names[0] in NUMPY:
+        _refuse_kernels(names[0], kernels)
+        figures = profile_of(profile) if profile else PROFILES["cpu"]
+        return Setup(NUMPY[names[0]], names, place, figures, memory_limit)
+    backend = _cuda(names, kernels, profile, present)
+    usual = "cpu" if names[0] == HOST else NEW if present or kernels.arch else OLD
+    return Setup(backend, names, place, profile_of(profile or usual), memory_limit)
+
+
+def _check_names(devices: str | None, names: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in (*NUMPY, HOST) and not name.isdecimal()]
     if unknown:
         raise error(
-            f"--devices {devices}: no such device as {unknown[0]!r}", helps=[f"there is {' and '.join(BACKENDS)}"]
+            f"--devices {devices}: no such device as {unknown[0]!r}",
+            helps=[f"there is {listed((*NUMPY, HOST))}, and GPUs by number: `alexnet-ir devices` lists them"],
         )
-    if len(set(names)) > 1:
+    if len({"gpu" if name.isdecimal() else name for name in names}) > 1:
         raise error(
             f"--devices {devices}: devices of one kind work together, not {names[0]} and {names[1]}",
             helps=[f"use --devices {names[0]},{names[0]}"],
         )
-    return Setup(BACKENDS[names[0]], names, place, figures, memory_limit)
+
+
+def _refuse_kernels(device: str, kernels: Kernels) -> None:
+    """Options that would do nothing."""
+    for option, given in (
+        (f"--precision {kernels.precision}", kernels.precision not in (None, "fp32")),
+        (f"--arch {kernels.arch}", kernels.arch is not None),
+        ("--no-graph", not kernels.graph),
+        ("--check", kernels.check),
+    ):
+        if given:
+            raise error(
+                f"{option}: that is of emitted CUDA kernels, and {device} runs none",
+                helps=["use --devices 0 for a GPU, or --devices host to run its kernels on the CPU"],
+            )
+
+
+def _cuda(names: Sequence[str], kernels: Kernels, profile: str | None, present: bool) -> CudaBackend:
+    if names[0] == HOST:
+        gpu = _gpu(kernels.arch or PLANNED_ARCH)
+        if present and compiler() is None:
+            raise error("--devices host: no C++ compiler found", helps=["install g++, or name one in CXX"])
+        machine = HostMachine(check=kernels.check, gpu=gpu) if present else None
+        return CudaBackend(gpu, _precision(kernels.precision, gpu), machine)
+    if kernels.check:
+        raise error("--check: accesses are checked on the host only", helps=["use --devices host"])
+    if present:
+        if kernels.arch:
+            raise error(
+                f"--arch {kernels.arch}: kernels that run are made for the GPU there is", helps=["leave it out"]
+            )
+        gpus = machine_of(tuple(map(int, names)), kernels.graph)
+        return CudaBackend(gpus.gpu, _precision(kernels.precision, gpus.gpu), gpus)
+    old = kernels.arch is None and (profile or OLD) != NEW
+    gpu = _gpu(kernels.arch or ("sm_75" if old else PLANNED_ARCH))
+    return CudaBackend(gpu, _precision(kernels.precision, gpu))
+
+
+def _gpu(arch: str) -> Gpu:
+    if arch not in GPUS:
+        raise error(f"--arch {arch}: no such generation of GPUs", helps=[f"there is {listed(GPUS)}"])
+    return GPUS[arch]
+
+
+def _precision(name: str | None, gpu: Gpu) -> Precision:
+    """As named, or what the GPU is best at."""
+    for precision in PRECISIONS:
+        if name == precision:
+            if precision != "fp32" and not gpu.tensor_cores:
+                raise error(f"--precision {name}: {gpu.arch} computes in fp32 only", helps=["leave it out"])
+            return precision
+    if name is not None:
+        raise error(f"--precision {name}: no such precision", helps=[f"there is {listed(PRECISIONS)}"])
+    return "tf32" if gpu.tensor_cores else "fp32"
+
+
+def default_device() -> str:
+    """The first GPU if one can be used, else the CPU."""
+    try:
+        machine_of((0,), True)
+    except AlexnetError:
+        return "cpu"
+    return "0"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Precision = Literal["fp32", "tf32", "bf16"]
 """What convolutions and products are computed in: `fp32` (with tensor cores, three tf32 products), `tf32`, or `bf16`
 with activations stored so and parameters, their gradients and statistics in fp32. Sums are fp32 in all."""
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import Add, Identity, Scale
-from alexnet_ir.setup import BACKENDS, Setup
+from alexnet_ir.setup import NUMPY, Setup
 from alexnet_ir.training.step import TrainingStep, initial_values
 
 from .. import strategies
@@ -295,4 +295,4 @@ def test_training_and_evaluation_share_their_states(backend: Backend) -> None:
 
 
 def test_the_table_of_backends_names_each() -> None:
-    assert {name: backend.name for name, backend in BACKENDS.items()} == {"cpu": "cpu", "reference": "reference"}
+    assert {name: backend.name for name, backend in NUMPY.items()} == {"cpu": "cpu", "reference": "reference"}
