@@ -6,9 +6,11 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <dlfcn.h>
 #include <link.h>
 #include <random>
 #include <string>
+#include <ucontext.h>
 
 #include "runtime.h"
 
@@ -36,11 +38,20 @@ void report(const char *format, ...) {
   reported += "\n";
 }
 
+// A place in the kernel's code, as an offset into its library that addr2line understands.
+std::string place_of(const void *pc) {
+  Dl_info module = {};
+  if (!pc || !dladdr((const char *)pc - 1, &module)) return "@?";
+  char text[32];
+  snprintf(text, sizeof text, "@0x%zx", (size_t)((const char *)pc - 1 - (const char *)module.dli_fbase));
+  return text;
+}
+
 void report_here(const void *pc, const char *format, ...) {
   const uint3 b = launch.block_index, t = launch.current->index;
   char where[128];
-  snprintf(where, sizeof where, "@%p: block (%u, %u, %u), thread (%u, %u, %u): ", pc, b.x, b.y, b.z, t.x, t.y, t.z);
-  reported += where;
+  snprintf(where, sizeof where, ": block (%u, %u, %u), thread (%u, %u, %u): ", b.x, b.y, b.z, t.x, t.y, t.z);
+  reported += place_of(pc) + where;
   va_list arguments;
   va_start(arguments, format);
   append(format, arguments);
@@ -202,7 +213,17 @@ static sigjmp_buf after_fault;
 static const int FAULTS[] = {SIGSEGV, SIGBUS, SIGFPE};
 static struct sigaction before[3];
 
-static void on_fault(int signal, siginfo_t *info, void *) {
+static const void *code_address(void *context) {
+#if defined(__x86_64__)
+  return (const char *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] + 1;
+#elif defined(__aarch64__)
+  return (const char *)((ucontext_t *)context)->uc_mcontext.pc + 1;
+#else
+  return context = nullptr;
+#endif
+}
+
+static void on_fault(int signal, siginfo_t *info, void *context) {
   if (!launch.in_kernel) {  // not ours
     for (int i = 0; i < 3; i++) sigaction(FAULTS[i], &before[i], nullptr);
     return;
@@ -210,7 +231,7 @@ static void on_fault(int signal, siginfo_t *info, void *) {
   launch.in_kernel = false;
   const char *address = (const char *)info->si_addr, *bottom = launch.current->stack.bottom;
   const bool stack = address < bottom && address >= bottom - 65536;
-  const void *pc = signal == SIGFPE ? address + 1 : nullptr;
+  const void *pc = code_address(context);
   if (signal == SIGFPE) report_here(pc, "integer division by zero");
   else if (stack) report_here(pc, "more than %zu bytes of stack", STACK_BYTES);
   else report_here(pc, "memory fault at %p", (const void *)address);
@@ -235,6 +256,8 @@ static void restore_faults() {
 
 // --- a launch ---------------------------------------------------------------------------------------------------------
 
+constexpr size_t STATIC_LIMIT = (48 << 10) + 64, SHARED_LIMIT = (227 << 10) + 64;  // 64: what is not the kernel's
+
 // Static shared arrays are the module's thread-local variables.
 static int find_static_shared(dl_phdr_info *module, size_t, void *marker) {
   for (int i = 0; i < module->dlpi_phnum; i++) {
@@ -249,7 +272,7 @@ static int find_static_shared(dl_phdr_info *module, size_t, void *marker) {
 }
 
 static void begin_launch(const unsigned *grid, const unsigned *block, unsigned dynamic_shared, void *in_static_shared) {
-  static std::vector<uint3> dynamic;  // of any size, aligned to 16
+  static std::vector<char> dynamic;
   const unsigned threads = block[0] * block[1] * block[2];
   const bool remake = launch.ended;   // fibers were left where they stood
   launch.ended = false;
@@ -271,11 +294,33 @@ static void begin_launch(const unsigned *grid, const unsigned *block, unsigned d
     fiber.warp = i / WARP;
     fiber.index = {i % block[0], i / block[0] % block[1], i / block[0] / block[1]};
   }
-  dynamic.resize(dynamic_shared / sizeof(uint3) + 24);
+  dynamic.resize(dynamic_shared + 256);
   launch.dynamic_shared = (char *)(((uintptr_t)dynamic.data() + 255) & ~(uintptr_t)255);
   launch.dynamic_bytes = dynamic_shared;
   launch.static_bytes = 0;
   dl_iterate_phdr(find_static_shared, in_static_shared);
+  if (launch.static_bytes > STATIC_LIMIT || launch.static_bytes + dynamic_shared > SHARED_LIMIT) {
+    report("no GPU has that much shared memory for a block: %zu bytes in declared arrays and %u dynamic",
+           launch.static_bytes, dynamic_shared);
+    launch.ended = true;
+  }
+}
+
+// The GPU code is compiled to flush denormals to zero. Returns what was set before.
+static unsigned flush_denormals() {
+#if defined(__x86_64__)
+  const unsigned before = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(before | 0x8040);
+  return before;
+#else
+  return 0;
+#endif
+}
+
+static void restore_denormals([[maybe_unused]] unsigned before) {
+#if defined(__x86_64__)
+  __builtin_ia32_ldmxcsr(before);
+#endif
 }
 
 extern "C" void host_launch(const unsigned *grid, const unsigned *block, unsigned dynamic_shared, void (*call)(void **),
@@ -295,6 +340,7 @@ extern "C" void host_launch(const unsigned *grid, const unsigned *block, unsigne
     if (order == REVERSE) std::reverse(numbers->begin(), numbers->end());
     if (order == SHUFFLED) std::shuffle(numbers->begin(), numbers->end(), random);
   }
+  const unsigned denormals = flush_denormals();
   catch_faults();
   if (sigsetjmp(after_fault, 1)) {
     launch.ended = true;
@@ -302,11 +348,13 @@ extern "C" void host_launch(const unsigned *grid, const unsigned *block, unsigne
     for (size_t i = 0; i < blocks.size() && !launch.ended; i++) run_block(blocks[i], turn, random);
   }
   restore_faults();
+  restore_denormals(denormals);
 }
 
 // --- for runner.py ----------------------------------------------------------------------------------------------------
 
 extern "C" void host_configure(int new_order, unsigned new_seed, int check) {
+  host_forget_regions();
   order = (Order)new_order;
   seed = new_seed;
   launch.check = check;

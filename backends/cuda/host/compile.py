@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-RUNTIME = ("fibers.cpp", "blocks.cpp", "warps.cpp", "checks.cpp")
+RUNTIME = ("fibers.cpp", "blocks.cpp", "warps.cpp", "checks.cpp", "hooks.cpp")
 HEADERS = ("calls.h", "cuda_host.h", "runtime.h")
 
 COMMON = ("-std=gnu++17", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-ffp-contract=off", "-fno-math-errno")
@@ -24,15 +24,14 @@ KERNEL = (
     "-fno-rtti",
     "-fno-gnu-unique",  # or the library would stay loaded, and its static shared arrays be another's
     "-fno-strict-aliasing",  # a float4 read where floats were written is usual in CUDA
-    "-fwrapv",
     "-fstack-clash-protection",  # a stack that overflows meets the page that nobody may touch
 )
-FAST = (*KERNEL, "-O1")
+FAST = (*KERNEL, "-fwrapv", "-O1")
 CHECK = (
     *KERNEL,
     "-O1",
     "-fsanitize=thread",  # calls of a function for each access; the functions are ours (checks.cpp)
-    "-fsanitize=bounds,alignment,integer-divide-by-zero",
+    "-fsanitize=bounds,alignment,integer-divide-by-zero,signed-integer-overflow",
     "-nostdlib",  # so without libtsan and libubsan
 )
 LIBRARIES = ("-lm", "-lc", "-lgcc")

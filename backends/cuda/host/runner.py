@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +18,6 @@ from alexnet_ir.backends.cuda.launch import Dim3, Kernel
 
 __all__ = ["CompileError", "HostKernel", "LaunchError", "Memory", "compiler"]
 
-Order = Literal["forward", "reverse", "shuffled"]
 ORDERS = ("forward", "reverse", "shuffled")
 
 
@@ -54,7 +55,8 @@ class HostKernel:
     def __init__(self, kernel: Kernel, check: bool = False) -> None:
         self._name, self._check = kernel.name, check
         self._runtime = _runtime()
-        self._library = _load(_source(kernel), kernel.name, check)
+        self._path = library(kernel.name, _source(kernel), CHECK if check else FAST)
+        self._library = ctypes.CDLL(str(self._path))
         found = (Parameter * 128)()
         count = self._library.host_signature(found)
         self._parameters = list(found)[:count]
@@ -83,7 +85,7 @@ class HostKernel:
         self._library.host_launch_kernel(*sizes, ctypes.c_uint(shared), addresses)
         report: bytes = self._runtime.host_report()
         if report:
-            raise LaunchError(f"{self._name}:\n{report.decode()}".rstrip())
+            raise LaunchError(f"{self._name}:\n{located(report.decode(), self._path)}".rstrip())
 
     def _values(self, arguments: Sequence[Memory | np.generic]) -> list[ctypes.Array[ctypes.c_char]]:
         if len(arguments) != len(self._parameters):
@@ -130,14 +132,28 @@ def _source(kernel: Kernel) -> str:
 
 
 @cache
-def _load(source: str, name: str, check: bool) -> ctypes.CDLL:
-    _runtime()
-    return ctypes.CDLL(str(library(name, source, CHECK if check else FAST)))
-
-
-@cache
 def _runtime() -> ctypes.CDLL:
     found = ctypes.CDLL(str(runtime()), mode=ctypes.RTLD_GLOBAL)
     found.host_report.restype = ctypes.c_char_p
     found.host_region.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p)
     return found
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
+
+
+def located(report: str, library: Path) -> str:
+    """The report with places in the code (`@0x1234`, an offset into the library) as file and line."""
+    return re.sub(r"@(0x[0-9a-f]+|\?)", lambda found: _place(found[1], str(library)), report)
+
+
+@cache
+def _place(offset: str, library: str) -> str:
+    """`file.cu:12`, and by which calls that were inlined."""
+    tool = shutil.which("addr2line")
+    if tool is None or offset == "?":
+        return "an unknown line"
+    done = subprocess.run([tool, "-i", "-e", library, offset], capture_output=True, text=True)
+    frames = [Path(line.split(" ")[0]).name for line in done.stdout.splitlines()]
+    innermost, *callers = [frame for frame in frames if not frame.startswith(("cuda_host.h", "launch"))] or ["?"]
+    return innermost + "".join(f", called in {caller}" for caller in callers)

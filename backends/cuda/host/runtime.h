@@ -5,10 +5,12 @@
 // blocks.cpp   the scheduler, __syncthreads, what ends a launch, faults
 // warps.cpp    __syncwarp, shuffles, ballots, cp.async, ldmatrix, mma
 // checks.cpp   check mode: what every access is tested for
+// hooks.cpp    the calls that g++ inserts for check mode
 
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "calls.h"
@@ -91,14 +93,18 @@ void forget_meetings();
 
 // --- reports ----------------------------------------------------------------------------------------------------------
 
-// A line of the report. Code addresses are written `@0x...` and become file and line in runner.py.
+// A line of the report. Addresses of code are written `@0x...`, and become file and line in runner.py.
 void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void report_here(const void *pc, const char *format, ...) __attribute__((format(printf, 2, 3)));  // which thread, and where
+std::string place_of(const void *pc);
+void must_be_aligned(const void *place, size_t bytes, const char *what, const void *pc);
 #define CALLER __builtin_return_address(0)
 
 // --- checks (nothing outside check mode) ------------------------------------------------------------------------------
 
 enum class Access { read, write, atomic };
 void look_at(const void *place, size_t bytes, Access access, const void *pc);
-void begin_checks();          // of a launch: the module's constants, shared memory
+void forget_content(const void *place, size_t bytes);  // from now on it counts as never written
+void begin_checks();  // of a launch
 void begin_block_checks();
+extern "C" void host_forget_regions();

@@ -159,12 +159,6 @@ extern "C" void host_mma_bf16(float *d, const unsigned *a, const unsigned *b) {
   }
 }
 
-static void must_be_aligned(const void *place, size_t bytes, const char *what, const void *pc) {
-  if ((uintptr_t)place % bytes == 0) return;
-  report_here(pc, "misaligned %s: %p is no multiple of %zu bytes", what, place, bytes);
-  end_launch();
-}
-
 // Lanes 8 i .. 8 i + 7 name the rows of matrix i, 8 elements of 2 bytes each. Lane l gets of each matrix the elements
 // (l / 4, 2 (l % 4)) and (l / 4, 2 (l % 4) + 1), or those of its transpose.
 extern "C" void host_load_matrix(unsigned *registers, const void *row, int matrices, int transposed) {
@@ -186,7 +180,7 @@ extern "C" void host_load_matrix(unsigned *registers, const void *row, int matri
   }
 }
 
-// --- asynchronous copies: at the latest moment that is allowed, the wait for them -------------------------------------
+// --- asynchronous copies: at the latest moment that is allowed, the wait for them. What is read before is poison -------
 
 static void carry_out(const Copy &copy) {
   const size_t bytes = (size_t)copy.bytes;
@@ -201,6 +195,11 @@ static void carry_out(const Copy &copy) {
 extern "C" void host_copy_async(void *shared, const void *global, int bytes, int valid) {
   must_be_aligned(shared, (size_t)bytes, "target of cp.async", CALLER);
   if (valid) must_be_aligned(global, (size_t)bytes, "source of cp.async", CALLER);
+  if (launch.check) {
+    look_at(shared, (size_t)bytes, Access::write, CALLER);
+    forget_content(shared, (size_t)bytes);
+  }
+  memset(shared, 0xFF, (size_t)bytes);
   launch.current->open.push_back({shared, global, bytes, valid != 0, CALLER});
 }
 
