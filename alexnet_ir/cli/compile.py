@@ -7,6 +7,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from alexnet_ir.backends.cuda.backend import CudaBackend
+from alexnet_ir.backends.cuda.manifest import files as kernel_files
+from alexnet_ir.backends.cuda.manifest import manifest
+from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.cli.cuda_text import cuda_text
 from alexnet_ir.cli.dense import dense_text, size_of
 from alexnet_ir.cli.model import choice_of, model_path, setup_from
 from alexnet_ir.cli.pipelines import dumped, listing, listing_text, named, run_named
@@ -78,9 +83,27 @@ def compiled(args: argparse.Namespace, model: Model, chosen: tuple[str, ...]) ->
 
 def emitted(what: str, made: Compilation, as_json: bool) -> object:
     """What --emit asks for."""
+    plan = made.step.plan
     if what == "plan":
-        return plan_data(made.step.plan) if as_json else plan_text(made.step.plan)
+        return plan_data(plan) if as_json else plan_text(plan, reasons(made))
+    if what == "cuda":
+        emitter = emitter_of(made)
+        if emitter is None:
+            raise error("--emit cuda: these devices run no CUDA kernels", helps=["use --devices 0, or leave it out"])
+        return manifest(plan, emitter) if as_json else cuda_text(plan, emitter)
     return print_graph(made.model.graph if what == "graph" else made.step.fused)
+
+
+def emitter_of(made: Compilation) -> Emitter | None:
+    """What makes kernels of steps, where they are emitted."""
+    return made.setup.backend.emitter if isinstance(made.setup.backend, CudaBackend) else None
+
+
+def reasons(made: Compilation) -> dict[int, str]:
+    """Why a step's kernels are as they are, by its position."""
+    emitter = emitter_of(made)
+    steps = made.step.plan.steps if emitter else ()
+    return {at: reason for at, step in enumerate(steps) if (reason := emitter.step(made.step.plan, step).reason)}
 
 
 def whole_text(report: Report, dense: DenseFigures | None) -> str:
@@ -96,7 +119,8 @@ def whole_json(report: Report, dense: DenseFigures | None) -> str:
 def show(texts: Texts, as_json: bool) -> None:
     """Print texts; a single graph can be read back as it is."""
     if as_json:
-        print(json.dumps(texts["plan"] if list(texts) == ["plan"] else texts, indent=2))
+        data = next((texts[name] for name in ("plan", "cuda") if list(texts) == [name]), texts)
+        print(json.dumps(data, indent=2))
     elif len(texts) == 1:
         print(*texts.values(), end="")
     else:
@@ -107,10 +131,13 @@ def files(made: Compilation, report: Report, dense: DenseFigures | None) -> dict
     """Everything there is to see, by file names."""
     found = {"forward.ir": print_graph(made.model.graph)}
     found |= {f"{number:02}-{record.name}.ir": made.texts[record.name] for number, record in enumerate(made.passes, 1)}
+    if emitter := emitter_of(made):
+        found |= {f"kernels/{name}": text for name, text in kernel_files(made.step.plan, emitter).items()}
+        found["kernels/manifest.json"] = json.dumps(manifest(made.step.plan, emitter), indent=2) + "\n"
     return found | {
         "step.ir": print_graph(made.step.fused),
         "inference.ir": print_graph(made.inference.fused),
-        "plan.txt": plan_text(made.step.plan),
+        "plan.txt": plan_text(made.step.plan, reasons(made)),
         "plan.json": json.dumps(plan_data(made.step.plan), indent=2) + "\n",
         "report.txt": f"{whole_text(report, dense)}\n",
         "report.json": f"{whole_json(report, dense)}\n",
@@ -123,6 +150,7 @@ def write(texts: Mapping[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as failure:
         raise error(f"{failure.filename or folder}: {failure.strerror or failure}") from None

@@ -104,11 +104,12 @@ def _add_views(commands: Commands) -> None:
     _model(compile_)
     compile_.add_argument(
         "--emit",
-        choices=["ast", "graph", "ir", "plan"],
-        help="print the syntax tree, the forward graph, the step as it runs, or its plan",
+        choices=["ast", "graph", "ir", "plan", "cuda"],
+        help="print the syntax tree, the forward graph, the step as it runs, its plan, or its CUDA kernels' launches",
     )
     compile_.add_argument("-o", "--output", metavar="DIR", help="write the report and all that is behind it to files")
     _setup(compile_)
+    compile_.add_argument("--arch", metavar="SM", help="generation of GPUs to emit kernels for: sm_80, sm_90, ...")
     _dense(compile_, "what the net makes of larger images, fully connected layers as convolutions")
     compile_.add_argument(
         "--passes", nargs="?", const="", metavar="LIST", help="run these passes only: loss,backward; alone: list them"
@@ -126,10 +127,12 @@ def _add_training(commands: Commands) -> None:
     train.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
     train.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<file>-<n>)")
     _setup(train)
+    _kernels(train)
     evaluate = commands.add_parser("eval", help="top-1 and top-5 error of a trained net")
     evaluate.add_argument("run_or_weights", metavar="RUN_OR_WEIGHTS", help="a run's folder or a weights file")
     evaluate.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
     _setup(evaluate)
+    _kernels(evaluate)
     _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
     profile = commands.add_parser("profile", help="measure how fast this machine is, to compile for it")
@@ -156,17 +159,27 @@ def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:
 def _setup(parser: argparse.ArgumentParser, *, limited: bool = True) -> None:
     """What a program is compiled for."""
     parser.add_argument(
-        "--devices", metavar="LIST", help="cpu, numbers of GPUs, or cpu,cpu: logical devices (default: what there is)"
+        "--devices",
+        metavar="LIST",
+        help="cpu, numbers of GPUs, or host for their kernels on the CPU; cpu,cpu or 0,0: logical devices (default: "
+        "what there is)",
     )
     parser.add_argument(
         "--place", metavar="NAME", help="a `place` section, or single, columns, data, weird_trick, auto"
     )
     parser.add_argument("--profile", metavar="NAME", help="how fast a device is: gtx580, ..., or a file of `profile`")
-    parser.set_defaults(memory_limit=None)
+    parser.add_argument("--precision", metavar="NAME", help="on GPUs: fp32, tf32 (the default where there is) or bf16")
+    parser.set_defaults(memory_limit=None, arch=None, graph=True, check=False)
     if limited:
         parser.add_argument(
             "--memory-limit", metavar="BYTES", help="of a device, such as 3GiB: recompute what goes beyond"
         )
+
+
+def _kernels(parser: argparse.ArgumentParser) -> None:
+    """How emitted kernels run."""
+    parser.add_argument("--no-graph", action="store_false", dest="graph", help="launch kernels one by one on a GPU")
+    parser.add_argument("--check", action="store_true", help="on the host: look at every access of every kernel")
 
 
 def _dense(parser: argparse.ArgumentParser, help_: str) -> None:

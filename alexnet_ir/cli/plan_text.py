@@ -5,21 +5,23 @@
 
 Where a value is made, the bytes of its device's arena that it takes follow it, `[from:to]`; one that is written over
 a state has `[= state]`. Steps of one stream run in their order; a step also waits for the steps of other streams that
-it names.
+it names. Where values do not lie as their types say, their layouts stand after them, and below a step why its kernels
+are as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from alexnet_ir.cli.table import Row, table
+from alexnet_ir.ir.layout import plain
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Plan, Shards, Slot, Step
 from alexnet_ir.ops.fused import Fused
 
 
-def plan_text(plan: Plan) -> str:
-    """The plan, ending in a newline."""
+def plan_text(plan: Plan, reasons: Mapping[int, str] | None = None) -> str:
+    """The plan, ending in a newline; `reasons` by the positions of steps."""
     lines = [f"plan {plan.name}: {len(plan.steps):,} steps, devices {plan.devices}"]
     for device, arena in enumerate(plan.arenas):
         lines.append(f"device {device}: states {arena.states:,} bytes, arena {arena.size:,}, together {arena.peak:,}")
@@ -27,7 +29,11 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"state {name}: {state.type}, {state.role}")
     for name, input in plan.inputs.items():
         lines.append(f"input {name}: {input.type} {_shards(plan, input.shards)}")
-    rows = [_row(plan, position, step) for position, step in enumerate(plan.steps)]
+    rows = []
+    for position, step in enumerate(plan.steps):
+        rows.append(_row(plan, position, step))
+        if reasons and position in reasons:
+            rows.append(("", "", "", "", f"  {reasons[position]}"))
     lines += table(rows, right=(0,)).split("\n") if rows else []
     for name, output in plan.outputs.items():
         lines.append(f"output {name}: {output.type} {_shards(plan, output.shards)}")
@@ -48,9 +54,10 @@ def _row(plan: Plan, position: int, step: Step) -> Row:
 
 def _place(plan: Plan, name: str) -> str:
     """A value and where it is."""
+    layout = "" if plan.layouts[name] == plain(plan.types[name]) else f" {plan.layouts[name]}"
     if name in plan.slots:
-        return f"{name}{_bytes(plan.slots[name])}"
-    return f"{name}[= {plan.aliases[name]}]" if name in plan.aliases else name
+        return f"{name}{_bytes(plan.slots[name])}{layout}"
+    return f"{name}[= {plan.aliases[name]}]{layout}" if name in plan.aliases else f"{name}{layout}"
 
 
 def _bytes(slot: Slot | None) -> str:
@@ -84,7 +91,8 @@ def plan_data(plan: Plan) -> dict[str, object]:
 
 def _value(plan: Plan, name: str) -> Iterator[tuple[str, object]]:
     type_ = plan.types[name]
-    yield from (("dtype", type_.dtype), ("shape", type_.shape), ("device", type_.device), ("bytes", type_.nbytes))
+    yield from (("dtype", type_.dtype), ("shape", type_.shape), ("device", type_.device), ("bytes", plan.nbytes(name)))
+    yield "layout", str(plan.layouts[name])
     if name in plan.slots:
         yield "offset", plan.slots[name].offset
     elif name in plan.aliases:
