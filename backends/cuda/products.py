@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import Precision
-from alexnet_ir.backends.cuda.launch import Command, Emission, Gemm, Launch
+from alexnet_ir.backends.cuda.launch import Command, Emission, Gemm
+from alexnet_ir.backends.cuda.pointwise import computed
 from alexnet_ir.backends.cuda.relayout import brought
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dense import Fc, FcGradInput, FcGradWeight
 
 STORED: dict[Precision, Stored] = {"fp32": "f32", "tf32": "tf32", "bf16": "bf16"}
 """What the operands of a product are in each precision."""
-THREADS = 256
 
 
 def _product(site: Site, epilogue: Epilogue, transposed: tuple[bool, bool]) -> Emission:
@@ -37,18 +36,15 @@ def _product(site: Site, epilogue: Epilogue, transposed: tuple[bool, bool]) -> E
 
 def _finish(
     result: Tensor, epilogue: Epilogue, stored: Stored, workspace: Workspace
-) -> tuple[Tensor, tuple[Launch, ...]]:
-    """Where the product goes, and the launch that makes it the result: none if nothing follows and it can be written
+) -> tuple[Tensor, tuple[Command, ...]]:
+    """Where the product goes, and the command that makes it the result: none if nothing follows and it can be written
     as it is stored. Sums stay f32 until the end, in the result's memory where they fit."""
     if not epilogue.ops and (result.layout.stored == "f32" or result.layout.stored == stored == "bf16"):
         return result, ()
     sums = Layout("f32")
     fits = STORED_BYTES[result.layout.stored] == STORED_BYTES["f32"]
     out = replace(result, layout=sums) if fits else workspace.tensor(result.shape, sums)
-    made = kernel("fc_epilogue.cu", "fc_epilogue", tensors={"X": out, "Y": result}, generated=epilogue.generated)
-    blocks = -(-math.prod(result.shape) // THREADS)
-    arguments = (out.place, result.place, *epilogue.arguments)
-    return out, (Launch(made, (blocks, 1, 1), (THREADS, 1, 1), arguments),)
+    return out, (computed(result, out, epilogue),)
 
 
 def fc(site: Site, epilogue: Epilogue) -> Emission:

@@ -235,7 +235,8 @@ def _local(
 ) -> Emission:
     """The launch of a kernel on these tensors, the last the result. Maps that it reads have their pixels side by
     side, as the weights lie."""
-    workspace, before = Workspace(), []
+    workspace = Workspace()
+    before: list[Command] = []
     given = dict(tensors)
     for letter, tensor in list(tensors.items())[:2]:
         if len(tensor.shape) == 4:

@@ -1,32 +1,11 @@
 // X copied into Y, which may be stored as another type, in another order of its axes, and be longer along axes: what X does
 // not have is filled with zeros.
 //
-// flat:     both lie in the same order. A thread takes four elements side by side.
-// transposed: the channels of the one are the pixels of the other. A block takes 32 channels of 32 pixels through shared
-//           memory, so that it both reads and writes side by side; the pitch of 33 keeps a column off a single bank.
-// gathered: anything. A thread takes one element of Y, in the order of memory.
+// TRANSPOSED: where channels lie side by side in the one, pixels do in the other. A block takes 32 channels of 32 pixels
+// through shared memory, so that it both reads and writes side by side; the pitch of 33 keeps a column off a single bank.
+// Otherwise a thread takes one element of Y, in the order of memory.
 
-#if FLAT
-
-template <class T>
-struct alignas(4 * sizeof(T)) Four {
-  T element[4];
-};
-
-extern "C" __global__ void __launch_bounds__(256) relayout(const X_T *x, Y_T *y) {
-  const index_t at = ((index_t)blockIdx.x * 256 + threadIdx.x) * 4;
-  if (at + 4 <= COUNT) {
-    const Four<X_T> from = *(const Four<X_T> *)(x + at);
-    Four<Y_T> to;
-#pragma unroll
-    for (int i = 0; i < 4; i++) put(&to.element[i], get(&from.element[i]));
-    *(Four<Y_T> *)(y + at) = to;
-  } else {
-    for (index_t i = at; i < COUNT; i++) put(y + i, get(x + i));
-  }
-}
-
-#elif TRANSPOSED
+#if TRANSPOSED
 
 // By place in a tile: pixels along x where they lie side by side, channels where those do.
 __device__ __forceinline__ int channel(int slow, int fast, bool last) { return blockIdx.y * 32 + (last ? fast : slow); }
