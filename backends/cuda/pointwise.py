@@ -48,7 +48,7 @@ def computed(out: Tensor, x: Tensor, epilogue: Epilogue = NONE) -> Command:
     if is_raw and not isinstance(out, View) and not isinstance(x, View) and stored_alike(out, x):
         return Move(x.place, out.place)
     out, x, epilogue = _fewest_axes(out, x, epilogue)
-    out, x = _four(out), _four(x)
+    out, x = four(out), four(x)
     width = _chunk(out, x)
     n, c, h, w = out.shape
     constants = {
@@ -92,7 +92,7 @@ def _reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     return replace(tensor, shape=shape, layout=Layout(tensor.layout.stored))
 
 
-def _four(tensor: Tensor) -> View:
+def four(tensor: Tensor) -> View:
     """As [n, c, h, w]; one axis is the channels."""
     axes = AXES[len(tensor.shape)]
     shape, steps = dict(zip(axes, tensor.shape, strict=True)), dict(zip(axes, tensor.strides, strict=True))

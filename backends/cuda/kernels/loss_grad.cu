@@ -1,0 +1,8 @@
+// out[n, c] = (KEPT[n, c] - [c is the label]) grad / COUNT: the gradient of a mean loss from what the loss kept, its softmax
+// (IS_LABEL says which class is label[n]) or slopes (there is no label). A thread makes one element.
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+    loss_grad(OUT_T *out, const GRAD_T *grad, const KEPT_T *kept LABEL_PARAMETER) {
+  const int i = blockIdx.x * THREADS + threadIdx.x, n = i / KEPT_C, c = i % KEPT_C;
+  if (n < KEPT_N) put(out + i, (get(kept + i) - (IS_LABEL(n, c) ? 1.0f : 0.0f)) * (get(grad) / COUNT));
+}
