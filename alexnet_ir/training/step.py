@@ -91,16 +91,18 @@ class TrainingStep:
     def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
         """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from
         before it; ValueError for arrays of another shape or labels that are no class."""
-        feeds: dict[str, Any] = self._rates | {rate("lr"): self.lr}
-        feeds |= {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
-        feeds[self._image] = self._images(images, exact=True)
-        feeds[LABEL] = self._labels(labels)
+        batch = {self._image: self._images(images, exact=True), LABEL: self._labels(labels)}
         with finished_first():
-            outputs = self._training.run(feeds)
+            outputs = self._training.run(self.scalars() | batch)
             self.steps += 1
             self.scores = outputs[SCORE]
             self.last_loss = float(outputs[LOSS])
         return self.last_loss
+
+    def scalars(self) -> dict[str, Any]:
+        """What the program is fed beside a batch: rates, and where it draws random numbers, seed and step."""
+        drawn = {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
+        return self._rates | {rate("lr"): self.lr} | drawn
 
     def predict(self, images: ArrayLike) -> Floats:
         """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
