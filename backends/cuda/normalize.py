@@ -1,9 +1,202 @@
-"""(being written)"""
+"""Local response normalisation across maps and within each, its gradients, and with the max pooling behind it in one
+kernel."""
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.epilogue import Emitter, FusedEmitter
-from alexnet_ir.ir.op import Op
+import math
+from collections.abc import Sequence
 
-EMITTERS: dict[type[Op], Emitter] = {}
-FUSED: dict[str, FusedEmitter] = {}
+from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.map_tiles import Tiling
+from alexnet_ir.backends.cuda.pooling import max_pooled, window_constants
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
+from alexnet_ir.backends.cuda.units import (
+    IMAGES,
+    THREADS,
+    Constants,
+    Units,
+    said,
+    specialised,
+    unit_by_unit,
+    units,
+    warps,
+)
+from alexnet_ir.ir.layout import Layout
+from alexnet_ir.ir.op import Op
+from alexnet_ir.ops.fused import Fused
+from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGrad, Lrn, LrnAttributes, LrnGrad
+from alexnet_ir.ops.pool import MaxPool, MaxPoolGrad
+
+ACROSS, WITHIN = ("scale.cu", "across.cu"), ("scale.cu", "within.cu")
+
+
+def across_constants(op: LrnAttributes, channels: int) -> Constants:
+    """For kernels/across.cu; a window larger than a group is one of the whole group."""
+    per_group = channels // op.groups
+    return {**_constants(op), "PER_GROUP": per_group, "HALF": min(op.reach, per_group - 1)}
+
+
+def within_constants(op: LocalNormAttributes, shape: tuple[int, ...]) -> Constants:
+    """For kernels/within.cu; a window larger than the map is one of the whole map."""
+    return {**_constants(op), "HALF": _half(op, shape)}
+
+
+def _constants(op: LrnAttributes | LocalNormAttributes) -> Constants:
+    return {"BIAS": float(op.k), "ALPHA": float(op.alpha), "BETA": float(op.beta)}
+
+
+def _half(op: LocalNormAttributes, shape: tuple[int, ...]) -> int:
+    return min(op.size // 2, max(shape[2:]) - 1)
+
+
+# --- forward ----------------------------------------------------------------------------------------------------------
+
+
+def normalized(op: Lrn | LocalNorm, x: Tensor, y: Tensor, epilogue: Epilogue = NONE) -> Emission:
+    """Either normalisation, of these tensors."""
+    channels = x.shape[1]
+    if isinstance(op, Lrn):
+        constants = across_constants(op, channels)
+        return unit_by_unit("lrn", {"X": x}, {"Y": y}, channels // op.groups, constants, ACROSS, epilogue)
+    return unit_by_unit("local_norm", {"X": x}, {"Y": y}, channels, within_constants(op, x.shape), WITHIN, epilogue)
+
+
+def lrn(site: Site, epilogue: Epilogue) -> Emission:
+    """input."""
+    assert isinstance(site.op, Lrn | LocalNorm)
+    return normalized(site.op, site.operands[0], site.results[0], epilogue)
+
+
+def lrn_maxpool(site: Site) -> Emission:
+    """input -> pooled and, if anybody reads it, argmax. Within maps, or if no tile fits: one kernel after the other."""
+    assert isinstance(site.op, Fused)
+    norm, pool = (part.op for part in site.op.parts)
+    assert isinstance(pool, MaxPool)
+    assert isinstance(norm, Lrn | LocalNorm)
+    together = _in_tiles(site, norm, pool) if isinstance(norm, Lrn) else None
+    return together or _one_by_one(site, norm, pool)
+
+
+def _in_tiles(site: Site, norm: Lrn, pool: MaxPool) -> Emission | None:
+    (x,), (y, *argmax) = site.operands, site.results
+    tensors = dict(zip("XYA", (x, y, *argmax), strict=False))
+    channels = x.shape[1]
+    over = units(list(tensors.values()), channels // norm.groups)
+    constants = {**across_constants(norm, channels), **window_constants(pool, x.shape, y.shape), "MAP_C": channels}
+    assert pool.stride is not None
+    tiling = Tiling(over, channels, (y.shape[2], y.shape[3]), pool.size, pool.stride, norm.reach)
+    tile = tiling.best(site.gpu.shared)
+    if tile is None:
+        return None
+    files = (*ACROSS, "windows.cu", "tile.cu", "argmax.cu" if argmax else "no_argmax.cu")
+    made = specialised("lrn_maxpool", tensors, over, {**constants, **tile.constants}, files)
+    block = min(THREADS, warps(tile.nbytes // 4 // over.width))
+    grid = (tiling.blocks(tile), min(x.shape[0], IMAGES), 1)
+    launch = Launch(made, grid, (block, 1, 1), tuple(t.place for t in tensors.values()), tile.nbytes)
+    size = f"{tile.channels} channels of {tile.height} x {tile.width} windows a block"
+    return Emission((launch,), reason=f"{size}, normalised in {tile.nbytes} bytes of shared memory")
+
+
+def _one_by_one(site: Site, norm: Lrn | LocalNorm, pool: MaxPool) -> Emission:
+    (x,), (y, *argmax) = site.operands, site.results
+    workspace = Workspace()
+    between = workspace.tensor(x.shape, Layout("f32", x.layout.channels_last))
+    dtype = pool.argmax_dtype
+    assert dtype in ("u8", "i32")
+    unread = [] if argmax else [workspace.tensor(y.shape, Layout(dtype, y.layout.channels_last))]
+    first, second = normalized(norm, x, between), max_pooled(pool, between, y, *argmax, *unread)
+    return Emission((*first.commands, *second.commands), workspace.nbytes, f"one after the other: {second.reason}")
+
+
+# --- gradients --------------------------------------------------------------------------------------------------------
+
+
+def lrn_grad(site: Site, epilogue: Epilogue) -> Emission:
+    """grad_output, input."""
+    assert isinstance(site.op, LrnGrad)
+    (g, x), (y,) = site.operands, site.results
+    return _pixel_tiles("lrn_grad", {"G": g, "X": x, "Y": y}, site, site.op, {}, (), epilogue)
+
+
+def maxpool_lrn_grad(site: Site) -> Emission:
+    """grad_output of the pooling, argmax, the normalisation's input, and perhaps what a mask is made of."""
+    assert isinstance(site.op, Fused)
+    pool, norm, *masks = (part.op for part in site.op.parts)
+    assert isinstance(pool, MaxPoolGrad)
+    assert isinstance(norm, LrnGrad)
+    (y,) = site.results
+    g, argmax = (site.operands[number] for number in site.op.parts[0].operands)
+    x = site.operands[site.op.parts[1].operands[1]]
+    epilogue = NONE
+    for mask in masks:
+        epilogue = NONE.after(mask, [site.operands[number] for number in site.op.parts[2].operands[1:]], y.shape)
+    constants = window_constants(pool, y.shape, g.shape)
+    tensors = {"G": g, "A": argmax, "X": x, "Y": y}
+    return _pixel_tiles("maxpool_lrn_grad", tensors, site, norm, constants, ("windows.cu", "gather.cu"), epilogue)
+
+
+def _pixel_tiles(
+    name: str,
+    tensors: dict[str, Tensor],
+    site: Site,
+    op: LrnGrad,
+    constants: Constants,
+    files: Sequence[str],
+    epilogue: Epilogue,
+) -> Emission:
+    """Blocks of all channels of some pixels: kernels/lrn_tile.cu."""
+    n, channels, height, width = tensors["X"].shape
+    over = units(list(tensors.values()), channels // op.groups)
+    pixels = _pixels(over, channels, height * width)
+    count = pixels * channels // over.width
+    turns = -(-count // (2 * THREADS))
+    threads = warps(-(-count // turns))
+    shared = 4 * pixels * channels
+    assert shared <= site.gpu.shared, f"{name}: {channels} channels of a pixel do not fit into shared memory"
+    sizes = {"PIXELS": pixels, "TURNS": turns, "THREADS": threads}
+    every = {**across_constants(op, channels), **constants, **sizes}
+    made = specialised(name, tensors, over, every, (*ACROSS, *files, "lrn_tile.cu"), epilogue)
+    grid = (-(-height * width // pixels), min(n, IMAGES), 1)
+    places = tuple(tensor.place for tensor in tensors.values())
+    launch = Launch(made, grid, (threads, 1, 1), (*places, *epilogue.arguments), shared)
+    return Emission((launch,), reason=f"{said(over, 'a thread')}, {pixels} pixels a block")
+
+
+def _pixels(over: Units, channels: int, pixels: int) -> int:
+    """Of a block: enough for its threads and, where pixels lie side by side, a stretch of memory of them."""
+    if over.last:
+        return min(pixels, max(1, THREADS * over.width // channels))
+    return min(pixels, 32, max(1, 2 ** int(math.log2(max(1, 8192 // channels)))))
+
+
+def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
+    """grad_output, input."""
+    assert isinstance(site.op, LocalNormGrad)
+    (g, x), (y,) = site.operands, site.results
+    n, channels, height, width = x.shape
+    tensors = {"G": g, "X": x, "Y": y}
+    over = units(list(tensors.values()), channels)
+    half = _half(site.op, x.shape)
+    size = 2 * half + 1
+    tiling = Tiling(over, channels, (height, width), (size, size), (1, 1))
+    tile = tiling.best(site.gpu.shared)
+    assert tile is not None, f"local_norm_grad: windows of {size} x {size} do not fit into shared memory"
+    constants = {
+        **within_constants(site.op, x.shape), **tile.constants, "SIZE_H": size, "SIZE_W": size, "STRIDE_H": 1,
+        "STRIDE_W": 1, "MAP_C": channels, "POOLED_H": height, "POOLED_W": width,
+    }  # fmt: skip
+    made = specialised("local_norm_grad", tensors, over, constants, (*WITHIN, "tile.cu"), epilogue)
+    block = min(THREADS, warps(tile.nbytes // 4 // over.width))
+    grid = (tiling.blocks(tile), min(n, IMAGES), 1)
+    launch = Launch(made, grid, (block, 1, 1), (g.place, x.place, y.place, *epilogue.arguments), tile.nbytes)
+    return Emission((launch,), reason=f"{tile.channels} channels of {tile.height} x {tile.width} pixels a block")
+
+
+EMITTERS: dict[type[Op], Emitter] = {
+    Lrn: lrn,
+    LrnGrad: lrn_grad,
+    LocalNorm: lrn,
+    LocalNormGrad: local_norm_grad,
+}
+FUSED: dict[str, FusedEmitter] = {"lrn_maxpool": lrn_maxpool, "maxpool_lrn_grad": maxpool_lrn_grad}

@@ -1,8 +1,124 @@
-"""(being written)"""
+"""Pooling: windows of maps, whole maps, and their gradients. Gradients gather, so that nothing is added atomically."""
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.epilogue import Emitter
-from alexnet_ir.ir.op import Op
+import math
 
-EMITTERS: dict[type[Op], Emitter] = {}
+from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.site import Site, Tensor
+from alexnet_ir.backends.cuda.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
+from alexnet_ir.ir.op import Op
+from alexnet_ir.ops.pool import (
+    AvgPool,
+    AvgPoolGrad,
+    GlobalAvgPool,
+    GlobalAvgPoolGrad,
+    L2Pool,
+    L2PoolGrad,
+    MaxPool,
+    MaxPoolGrad,
+    Pool,
+)
+
+
+def window_constants(op: Pool, maps: tuple[int, ...], pooled: tuple[int, ...]) -> Constants:
+    """For kernels/windows.cu: windows over maps of this shape, to that."""
+    (top, _), (left, _) = op.pad
+    assert op.stride is not None
+    return {
+        "SIZE_H": op.size[0], "SIZE_W": op.size[1], "STRIDE_H": op.stride[0], "STRIDE_W": op.stride[1],
+        "TOP": top, "LEFT": left, "MAP_H": maps[2], "MAP_W": maps[3], "POOLED_H": pooled[2], "POOLED_W": pooled[3],
+    }  # fmt: skip
+
+
+def cell_constants(op: AvgPool | AvgPoolGrad, maps: tuple[int, ...]) -> Constants:
+    """For kernels/mean_cells.cu."""
+    return {"COUNT_PAD": op.count_pad, "PADDED_H": maps[2] + sum(op.pad[0]), "PADDED_W": maps[3] + sum(op.pad[1])}
+
+
+def max_pooled(op: MaxPool, x: Tensor, y: Tensor, argmax: Tensor) -> Emission:
+    """Max pooling of these tensors."""
+    constants = window_constants(op, x.shape, y.shape)
+    return unit_by_unit("maxpool", {"X": x}, {"Y": y, "A": argmax}, x.shape[1], constants, ["windows.cu"])
+
+
+def max_pool(site: Site, epilogue: Epilogue) -> Emission:
+    """Two results; nothing is fused behind it."""
+    assert isinstance(site.op, MaxPool)
+    assert not epilogue.ops
+    return max_pooled(site.op, site.operands[0], site.results[0], site.results[1])
+
+
+def max_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
+    """grad_output, argmax."""
+    assert isinstance(site.op, MaxPoolGrad)
+    (g, argmax), (y,) = site.operands, site.results
+    constants, files = window_constants(site.op, y.shape, g.shape), ["windows.cu", "gather.cu"]
+    return unit_by_unit("maxpool_grad", {"G": g, "A": argmax}, {"Y": y}, y.shape[1], constants, files, epilogue)
+
+
+def avg_pool(site: Site, epilogue: Epilogue) -> Emission:
+    """input."""
+    assert isinstance(site.op, AvgPool)
+    (x,), (y,) = site.operands, site.results
+    constants = {**window_constants(site.op, x.shape, y.shape), **cell_constants(site.op, x.shape)}
+    return unit_by_unit("avgpool", {"X": x}, {"Y": y}, x.shape[1], constants, ["windows.cu", "mean_cells.cu"], epilogue)
+
+
+def avg_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
+    """grad_output."""
+    assert isinstance(site.op, AvgPoolGrad)
+    (g,), (y,) = site.operands, site.results
+    constants = {**window_constants(site.op, y.shape, g.shape), **cell_constants(site.op, y.shape)}
+    files = ["windows.cu", "mean_cells.cu"]
+    return unit_by_unit("avgpool_grad", {"G": g}, {"Y": y}, y.shape[1], constants, files, epilogue)
+
+
+def l2_pool(site: Site, epilogue: Epilogue) -> Emission:
+    """input."""
+    assert isinstance(site.op, L2Pool)
+    (x,), (y,) = site.operands, site.results
+    constants = window_constants(site.op, x.shape, y.shape)
+    return unit_by_unit("l2pool", {"X": x}, {"Y": y}, x.shape[1], constants, ["windows.cu"], epilogue)
+
+
+def l2_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
+    """grad_output, input, output."""
+    assert isinstance(site.op, L2PoolGrad)
+    (g, x, output), (y,) = site.operands, site.results
+    constants, operands = window_constants(site.op, y.shape, g.shape), {"G": g, "X": x, "O": output}
+    return unit_by_unit("l2pool_grad", operands, {"Y": y}, y.shape[1], constants, ["windows.cu"], epilogue)
+
+
+def global_avg_pool(site: Site, epilogue: Epilogue) -> Emission:
+    """input; the more threads go along a map's pixels, the more of these there are."""
+    (x,), (y,) = site.operands, site.results
+    n, channels, height, width = x.shape
+    over = units([x], channels)
+    pixels = 2 ** math.ceil(math.log2(height * width))
+    along = min(32 if over.last else THREADS, pixels)
+    across = min(THREADS // along, 32, channels // over.width)
+    sizes = {"ALONG": along, "ACROSS": across}
+    made = specialised("global_avgpool", {"X": x, "Y": y}, over, sizes, epilogue=epilogue)
+    grid = (-(-channels // (across * over.width)), min(n, IMAGES), 1)
+    launch = Launch(made, grid, (across * along, 1, 1), (x.place, y.place, *epilogue.arguments))
+    return Emission((launch,), reason=f"{said(over, 'a thread')}, {along} threads to a sum")
+
+
+def global_avg_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
+    """grad_output [n, c]."""
+    (g,), (y,) = site.operands, site.results
+    return unit_by_unit("global_avgpool_grad", {"G": g}, {"Y": y}, y.shape[1], {}, epilogue=epilogue)
+
+
+EMITTERS: dict[type[Op], Emitter] = {
+    MaxPool: max_pool,
+    MaxPoolGrad: max_pool_grad,
+    AvgPool: avg_pool,
+    AvgPoolGrad: avg_pool_grad,
+    L2Pool: l2_pool,
+    L2PoolGrad: l2_pool_grad,
+    GlobalAvgPool: global_avg_pool,
+    GlobalAvgPoolGrad: global_avg_pool_grad,
+}
