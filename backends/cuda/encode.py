@@ -16,14 +16,14 @@ LAST, FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 def round_tf32(array: Array) -> Array:
     """Float32 with 10 bits of mantissa: to nearest, ties away from zero."""
-    values = np.ascontiguousarray(array, np.float32)
+    values = np.asarray(array, np.float32)
     rounded = ((values.view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
     return np.where(np.isfinite(values), rounded, values)
 
 
 def bf16_bits(array: Array) -> Array:
     """The upper half of float32 bits: to nearest, ties to even; NaN stays NaN."""
-    values = np.ascontiguousarray(array, np.float32)
+    values = np.asarray(array, np.float32)
     bits = values.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1))) >> np.uint32(16)
     return np.where(np.isnan(values), bits >> np.uint32(16) | np.uint32(0x40), rounded).astype(np.uint16)
