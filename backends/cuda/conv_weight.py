@@ -60,6 +60,11 @@ NARROW = [
 ]
 
 
+def tiles(precision: Precision) -> list[WeightTile]:
+    """What there is to choose from."""
+    return NARROW if precision == "fp32" else WIDE + NARROW
+
+
 @dataclass(frozen=True)
 class Product:
     """What the kernel computes: the gradient of kernels of `taps` over `input`, of which it gets the slices summed. The
@@ -96,10 +101,12 @@ def grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     choice = replace(choice, splits=slices)
     shape = product.kernels
     if slices == 1 and shape == result.shape:
-        return Emission((*before, multiply(product, result, choice, depth)), workspace.nbytes, reason(product, choice))
+        return Emission(
+            (*before, multiply(product, result, choice, depth)), workspace.nbytes, reason(site, product, choice)
+        )
     sums = workspace.tensor((slices * shape[0], *shape[1:]), Layout("f32", channels_last=True))
     commands = (*before, multiply(product, sums, choice, depth), reduce(sums, result, slices, product.block))
-    return Emission(commands, workspace.nbytes, reason(product, choice))
+    return Emission(commands, workspace.nbytes, reason(site, product, choice))
 
 
 EMITTERS: dict[type[Op], Emitter] = {ConvGradWeight: grad_weight}
@@ -113,10 +120,14 @@ def taken(site: Site) -> bool:
     return site.gpu.tensor_cores and (op.groups == 1 or whole) and max(padded) < MOST_ELEMENTS
 
 
-def reason(product: Product, choice: Choice) -> str:
+def reason(site: Site, product: Product, choice: Choice) -> str:
     """For the plan."""
-    folded = "" if product.block == (1, 1) else f", input folded by {product.block[0]} x {product.block[1]}"
-    return f"filter gradient on tensor cores, {choice}{folded}"
+    said = f"filter gradient on tensor cores, {choice}"
+    if product.block != (1, 1):
+        return f"{said}, input folded by {product.block[0]} x {product.block[1]}"
+    filled = zip(site.operands, (product.grad, product.input), ("kernels", "channels"), strict=True)
+    more = [f"{a.shape[1]} {what} filled up to {b.shape[1]}" for a, b, what in filled if a.shape[1] != b.shape[1]]
+    return ", ".join([said, *more])
 
 
 # --- operands ---------------------------------------------------------------------------------------------------------
@@ -191,7 +202,7 @@ def chosen(product: Product, site: Site) -> Choice:
         site.precision,
         count=groups,
         splits=range(1, min(chunks, 2 * site.gpu.multiprocessors, 65535 // groups) + 1),
-        among=NARROW if site.precision == "fp32" else WIDE + NARROW,
+        among=tiles(site.precision),
     )
 
 
