@@ -114,7 +114,11 @@ class Epilogue:
         def viewed(tensor: Tensor) -> Tensor:
             if tensor.shape == self.shape and tensor.shape:
                 return replace(tensor, shape=shape, layout=Layout(tensor.layout.stored))
-            if tensor.shape == self.shape[1:] and len(self.shape) > 1 and math.prod(shape[1:]) == math.prod(tensor.shape):
+            if (
+                tensor.shape == self.shape[1:]
+                and len(self.shape) > 1
+                and math.prod(shape[1:]) == math.prod(tensor.shape)
+            ):
                 return replace(tensor, shape=shape[1:], layout=Layout(tensor.layout.stored))
             return tensor
 
@@ -141,9 +145,7 @@ class Epilogue:
             f"#define EPILOGUE_CHUNK(v, n, c, h, w) epilogue_chunk(v, n, c, h, w{passed})\n"
             + _function(f"float pointwise_value(float v, {INDEX}{given})", self._value())
             + _function(f"float epilogue(float v, {INDEX}{parameters})", self._element())
-            + _function(
-                f"void epilogue_chunk(float (&v)[V], {INDEX}{parameters})", self._chunk(), "template <int V> "
-            )
+            + _function(f"void epilogue_chunk(float (&v)[V], {INDEX}{parameters})", self._chunk(), "template <int V> ")
         )
 
     def _value(self) -> list[str]:

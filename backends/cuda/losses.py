@@ -58,9 +58,7 @@ def _by_row(entry: str, file: str, scores: Tensor, out: Tensor, *rows: Tensor) -
     """A number for each row."""
     threads = _threads(scores)
     tensors = {"SCORES": scores, "OUT": out, **{"MAX": row for row in rows}}
-    source = kernel(
-        file, entry, tensors=tensors, constants={"THREADS": threads}, generated=_rows_source()
-    )
+    source = kernel(file, entry, tensors=tensors, constants={"THREADS": threads}, generated=_rows_source())
     places = (out.place, scores.place, *(row.place for row in rows))
     return Emission((Launch(source, (scores.shape[0], 1, 1), (threads, 1, 1), places),))
 
@@ -71,13 +69,13 @@ def _rows_source() -> str:
 
 def row_max(site: Site, epilogue: Epilogue) -> Emission:
     """The largest score of each row."""
-    assert epilogue is NONE
+    assert not epilogue.ops
     return _by_row("largest", "row_max.cu", site.operands[0], site.results[0])
 
 
 def row_exp_sum(site: Site, epilogue: Epilogue) -> Emission:
     """The sum of exponentials of each row."""
-    assert epilogue is NONE
+    assert not epilogue.ops
     scores, largest = site.operands
     return _by_row("exp_sum", "row_exp_sum.cu", scores, site.results[0], largest)
 
@@ -85,9 +83,7 @@ def row_exp_sum(site: Site, epilogue: Epilogue) -> Emission:
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
-def _loss(
-    op: Op, operands: tuple[Tensor, ...], mean: Tensor, out: Tensor, start: Start = Start()
-) -> Emission:
+def _loss(op: Op, operands: tuple[Tensor, ...], mean: Tensor, out: Tensor, start: Start = Start()) -> Emission:
     """The mean loss, and what its gradient reads or, from a start, its gradient."""
     scores, label, *rows = operands
     n, threads, workspace = scores.shape[0], _threads(scores), Workspace()
@@ -130,7 +126,7 @@ def _row_macros(is_share: bool) -> str:
 
 def loss(site: Site, epilogue: Epilogue) -> Emission:
     """A loss, and what its gradient reads."""
-    assert epilogue is NONE
+    assert not epilogue.ops
     return _loss(site.op, site.operands, *site.results)
 
 
@@ -150,14 +146,13 @@ def loss_with_grad(site: Site) -> Emission:
 
 def loss_grad(site: Site, epilogue: Epilogue) -> Emission:
     """The gradient from what the loss kept."""
-    assert epilogue is NONE and isinstance(site.op, LossGrad)
+    assert not epilogue.ops and isinstance(site.op, LossGrad)
     (grad, kept, *labels), (out,) = site.operands, site.results
     n, classes = kept.shape
     is_label = "#define LABEL_PARAMETER\n#define IS_LABEL(n, c) false\n"
     if isinstance(site.op, SoftmaxCrossEntropyGrad):
         is_label = (
-            "#define LABEL_PARAMETER , const int *label\n"
-            f"#define IS_LABEL(n, c) (label[n] - {site.op.first} == (c))\n"
+            f"#define LABEL_PARAMETER , const int *label\n#define IS_LABEL(n, c) (label[n] - {site.op.first} == (c))\n"
         )
     source = kernel(
         "loss_grad.cu",

@@ -141,14 +141,14 @@ def moved(site: Site, epilogue: Epilogue) -> Emission:
 
 def sliced(site: Site, epilogue: Epilogue) -> Emission:
     """A part of the operand."""
-    assert epilogue is NONE and isinstance(site.op, Slice)
+    assert not epilogue.ops and isinstance(site.op, Slice)
     (x,), (out,) = site.operands, site.results
     return Emission((_part(x, out, site.op.axis, site.op.start, is_write=False),))
 
 
 def concatenated(site: Site, epilogue: Epilogue) -> Emission:
     """Each operand becomes a part of the result."""
-    assert epilogue is NONE and isinstance(site.op, Concat)
+    assert not epilogue.ops and isinstance(site.op, Concat)
     (out,), axis, start, commands = site.results, site.op.axis, 0, []
     for x in site.operands:
         commands.append(_part(out, x, axis, start, is_write=True))
@@ -173,7 +173,7 @@ def _part(whole: Tensor, part: Tensor, axis: int, start: int, is_write: bool) ->
 
 def filled(site: Site, epilogue: Epilogue) -> Emission:
     """One number everywhere."""
-    assert epilogue is NONE and isinstance(site.op, Fill)
+    assert not epilogue.ops and isinstance(site.op, Fill)
     (out,) = site.results
     count = math.prod(out.shape)
     constants = {"COUNT": count, "VALUE": float(site.op.value), "THREADS": THREADS}

@@ -64,9 +64,7 @@ class Columns:
         constants = {"V": self.width, "TX": self.across, "TY": self.down, "SPAN": self.span, "ROWS": self.shape[0]}
         names = shared.split()
         generated = "".join(f'#line 1 "{name}"\n{text(name)}' for name in names)
-        return kernel(
-            f"{entry}.cu", entry, tensors=tensors, constants={**constants, "EPS": eps}, generated=generated
-        )
+        return kernel(f"{entry}.cu", entry, tensors=tensors, constants={**constants, "EPS": eps}, generated=generated)
 
     def launch(self, source: Kernel, *arguments: Place) -> Launch:
         """On all rows and columns."""
@@ -106,7 +104,7 @@ def columns(gpu: Gpu, *tensors: Tensor) -> Columns:
 
 def bias_grad(site: Site, epilogue: Epilogue) -> Emission:
     """For each channel, or each position."""
-    assert epilogue is NONE and isinstance(site.op, BiasGrad)
+    assert not epilogue.ops and isinstance(site.op, BiasGrad)
     (grad,), (out,) = site.operands, site.results
     positions = 1
     if not site.op.per_channel:
@@ -121,14 +119,12 @@ def bias_grad(site: Site, epilogue: Epilogue) -> Emission:
 
 def channel_squares(site: Site, epilogue: Epilogue) -> Emission:
     """Squared distances from a given mean."""
-    assert epilogue is NONE
+    assert not epilogue.ops
     (input, mean), (out,) = site.operands, site.results
     split, workspace = columns(site.gpu, input), Workspace()
     (x,), partials = split.tensors, split.partials(workspace)
     source = split.kernel("channel_squares", {"X": x, "MEAN": mean})
-    return Emission(
-        (split.launch(source, partials, x.place, mean.place), split.total(partials, out)), workspace.nbytes
-    )
+    return Emission((split.launch(source, partials, x.place, mean.place), split.total(partials, out)), workspace.nbytes)
 
 
 def batchnorm(site: Site, epilogue: Epilogue) -> Emission:
@@ -165,7 +161,7 @@ def batchnorm_grad(site: Site, epilogue: Epilogue) -> Emission:
 
 def batchnorm_grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     """One of the two sums alone."""
-    assert epilogue is NONE
+    assert not epilogue.ops
     grad, input, mean, variance = site.operands
     return Emission(*_grad_sums(site, grad, input, mean, variance, site.results))
 

@@ -92,7 +92,7 @@ def _launch(updates: Sequence[Update]) -> Launch:
 
 def alone(site: Site, epilogue: Epilogue) -> Emission:
     """One parameter."""
-    assert epilogue is NONE and isinstance(site.op, UpdateOp)
+    assert not epilogue.ops and isinstance(site.op, UpdateOp)
     return emitted([Update(site.op, site.operands, site.results)])
 
 

@@ -8,8 +8,7 @@ extern "C" __global__ void __launch_bounds__(TX * TY)
   get_vector(centre, mean, column);
   get_vector(inverse, variance, column);
   for (int j = 0; j < V; j++) inverse[j] = rsqrtf(inverse[j] + EPS);
-  float *const all[2] = {weights, biases};
-  column_sums<2>(all, [&](int row, float (&sums)[2][V]) {
+  column_sums<2>(weights, biases, [&](int row, float (&sums)[2][V]) {
     float g[V], v[V];
     get_columns(g, grad + AT(G, row, column));
     get_columns(v, x + AT(X, row, column));

@@ -2,10 +2,9 @@
 
 extern "C" __global__ void __launch_bounds__(TX * TY) channel_squares(float *partials, const X_T *x, const MEAN_T *mean) {
   const int column = own_column();
-  float *const all[1] = {partials};
   float centre[V];
   get_vector(centre, mean, column);
-  column_sums<1>(all, [&](int row, float (&sums)[1][V]) {
+  column_sums<1>(partials, nullptr, [&](int row, float (&sums)[1][V]) {
     float v[V];
     get_columns(v, x + AT(X, row, column));
     for (int j = 0; j < V; j++) sums[0][j] += (v[j] - centre[j]) * (v[j] - centre[j]);

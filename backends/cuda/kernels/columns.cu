@@ -24,8 +24,9 @@ __device__ __forceinline__ int own_lane() { return threadIdx.x / TX; }
 __device__ __forceinline__ int first_row() { return blockIdx.y * SPAN; }
 __device__ __forceinline__ int last_row() { return min(first_row() + SPAN, ROWS); }
 
-// K sums for each column: `terms(row, sums)` adds those of a row to float sums[K][V]; partials[k][block, column].
-template <int K, class Terms> __device__ __forceinline__ void column_sums(float *const (&partials)[K], Terms terms) {
+// One or two sums for each column: `terms(row, sums)` adds those of a row to float sums[K][V]; they go to first[block,
+// column] and second[block, column].
+template <int K, class Terms> __device__ __forceinline__ void column_sums(float *first, float *second, Terms terms) {
   __shared__ float shared[TY * K * TX * V];  // [TY][K][TX V]
   constexpr int WIDTH = K * TX * V;
   const int column = own_column(), lane = own_lane();
@@ -46,6 +47,6 @@ template <int K, class Terms> __device__ __forceinline__ void column_sums(float 
     const int k = i / (TX * V), at = blockIdx.x * TX * V + i % (TX * V);
     float sum = 0.0f;
     for (int t = 0; t < TY; t++) sum += shared[t * WIDTH + i];
-    if (at < X_C) partials[k][blockIdx.y * (index_t)X_C + at] = sum;
+    if (at < X_C) (k == 0 ? first : second)[blockIdx.y * (index_t)X_C + at] = sum;
   }
 }

@@ -3,7 +3,7 @@ full of NaN, guards around everything."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -57,22 +57,28 @@ def run(
     precision: Precision = "fp32",
     stored: Stored | Sequence[Stored] = "f32",
     result_stored: Stored = "f32",
-    channels_last: bool = True,
+    channels_last: bool | Sequence[bool] = True,
     machine: HostMachine | None = None,
+    over: Mapping[int, int] | None = None,
 ) -> list[Array]:
-    """The results, as logical arrays. Operands are stored as `stored` (one for all, or one each), which rounds them."""
+    """The results, as logical arrays. Operands are stored as `stored` (one for all, or one each), which rounds them;
+    `channels_last` is said of all maps, or of each operand and each result. Results lie `over` some operands."""
     given = [np.asarray(a, np.float32) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in operands]
     types = [type_of(a) for a in given]
     results = [t for t in op.infer(types) if isinstance(t, TensorType)]
     each: Sequence[Stored] = [stored] * len(given) if isinstance(stored, str) else stored
-    lying = [layouts([t], s, channels_last)[0] for t, s in zip(types, each, strict=True)]
-    made = layouts(results, result_stored, channels_last)
+    last = [channels_last] * (len(types) + len(results)) if isinstance(channels_last, bool) else list(channels_last)
+    lying = [layouts([t], s, last.pop(0))[0] for t, s in zip(types, each, strict=True)]
+    made = [layouts([t], result_stored, last.pop(0))[0] for t in results]
     emission = emitted(op, types, results, lying, made, gpu, precision)
     memories = {
         "operand": [Guarded(encode(a, layout)) for a, layout in zip(given, lying, strict=True)],
         "result": [Guarded(layout.nbytes(t.shape)) for t, layout in zip(results, made, strict=True)],
         "workspace": [Guarded(emission.workspace)],
     }
+    for number, operand in (over or {}).items():
+        assert lying[operand].nbytes(types[operand].shape) == made[number].nbytes(results[number].shape)
+        memories["result"][number] = memories["operand"][operand]
     before = [memory.inside.copy() for memory in memories["operand"]]
 
     def resolve(place: Place) -> int:
@@ -87,8 +93,9 @@ def run(
     for kind, found in memories.items():
         for number, memory in enumerate(found):
             memory.check(f"{kind} {number}")
-    for memory, content in zip(memories["operand"], before, strict=True):
-        np.testing.assert_array_equal(memory.inside, content, err_msg="an operand was written on")
+    for number, (memory, content) in enumerate(zip(memories["operand"], before, strict=True)):
+        if number not in (over or {}).values():
+            np.testing.assert_array_equal(memory.inside, content, err_msg="an operand was written on")
     return [decode(m.inside, x, t.shape) for m, x, t in zip(memories["result"], made, results, strict=True)]
 
 
