@@ -20,6 +20,7 @@ KERNEL = (
     *COMMON,
     "-w",
     "-g1",
+    "-gdwarf-4",  # addr2line knows it better
     "-fno-exceptions",
     "-fno-rtti",
     "-fno-gnu-unique",  # or the library would stay loaded, and its static shared arrays be another's
