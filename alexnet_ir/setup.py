@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.executor import machine_of
+from alexnet_ir.backends.cuda.found import machine_of
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu, Precision
 from alexnet_ir.backends.cuda.host.compile import compiler
 from alexnet_ir.backends.cuda.host.machine import HostMachine

@@ -135,6 +135,8 @@ def _add_training(commands: Commands) -> None:
     _kernels(evaluate)
     _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
+    devices = commands.add_parser("devices", help="list what programs can run on, and what is missing for more")
+    _json(devices)
     profile = commands.add_parser("profile", help="measure how fast this machine is, to compile for it")
     profile.add_argument("--devices", metavar="LIST", help="cpu, or cpu,cpu for logical devices that share it")
     profile.add_argument("-o", "--output", metavar="FILE", help="write it as JSON, for --profile FILE")
