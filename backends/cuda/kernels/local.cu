@@ -20,6 +20,7 @@ extern "C" __global__ void __launch_bounds__(128) local(const X_T *x, const W_T 
 
   float sum[PER_KERNEL][PER_IMAGE] = {};
   for (int c = 0; c < SHARE; c++) {
+#pragma unroll 3
     for (int tap = 0; tap < W_H * W_W; tap++) {
       const int h = top + tap / W_W * DILATION_H, v = left + tap % W_W * DILATION_W;
       const bool inside = (unsigned)h < (unsigned)X_H && (unsigned)v < (unsigned)X_W;

@@ -22,6 +22,7 @@ extern "C" __global__ void __launch_bounds__(128) local_grad_input(const G_T *g,
     const int down = h + PAD_H - tap / W_W * DILATION_H, right = v + PAD_W - tap % W_W * DILATION_W;
     const int oh = down / STRIDE_H, ow = right / STRIDE_W;
     if (down < 0 || right < 0 || oh >= G_H || ow >= G_W || down % STRIDE_H || right % STRIDE_W) continue;
+#pragma unroll 4
     for (int k = 0; k < KERNELS; k++) {
       float grad[PER_IMAGE];
 #pragma unroll

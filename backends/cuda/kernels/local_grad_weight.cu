@@ -21,7 +21,9 @@ extern "C" __global__ void __launch_bounds__(128) local_grad_weight(const G_T *g
   const X_T *const images = x + (group * SHARE + first_c) * X_SC + h * X_SH + v * X_SW;
 
   float sum[PER_KERNEL][PER_CHANNEL] = {};
-  for (int n = 0; n < X_N && inside; n++) {
+  const int images_met = inside ? X_N : 0;
+#pragma unroll 2
+  for (int n = 0; n < images_met; n++) {
     float pixel[PER_CHANNEL];
 #pragma unroll
     for (int c = 0; c < PER_CHANNEL; c++) pixel[c] = first_c + c < SHARE ? get(images + (n * X_SN + c * X_SC)) : 0.0f;

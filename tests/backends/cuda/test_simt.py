@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alexnet_ir.backends.cuda import emit, simt
+from alexnet_ir.backends.cuda.encode import decode, encode
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Launch
+from alexnet_ir.backends.cuda.launch import Place
 from alexnet_ir.backends.cuda.relayout import relayout
 from alexnet_ir.backends.cuda.site import Tensor
 from alexnet_ir.ir.layout import Layout, Stored
@@ -30,7 +31,7 @@ from alexnet_ir.ops.local import Local, LocalGradInput, LocalGradWeight
 
 from ...ops.op_table import ROWS, Row
 from ..test_kernels import geometries, random
-from .running import expected, needs_gxx, run
+from .running import Guarded, expected, needs_gxx, run
 
 pytestmark = needs_gxx
 
@@ -176,21 +177,13 @@ def test_every_access(row: Row) -> None:
 
 
 def _copied(array: Array, source: Layout, target: Layout, shape: tuple[int, ...], check: bool = False) -> Array:
-    from alexnet_ir.backends.cuda.encode import decode, encode
-    from alexnet_ir.backends.cuda.launch import Place
-
-    from .running import Guarded
-
     given, made = Guarded(encode(array, source)), Guarded(target.nbytes(shape))
     places = {"operand": given, "result": made}
     tensors = [
         Tensor(array.shape, source, Place("operand", 0, source.nbytes(array.shape))),
         Tensor(shape, target, Place("result", 0, target.nbytes(shape))),
     ]
-    launch = relayout(*tensors)
-    assert isinstance(launch, Launch)
-    machine = HostMachine(check=check)
-    machine.run([launch], lambda place: int(places[place.kind].inside.ctypes.data))
+    HostMachine(check=check).run([relayout(*tensors)], lambda place: int(places[place.kind].inside.ctypes.data))
     made.check("the copy")
     return decode(made.inside, target, shape)
 
