@@ -78,7 +78,7 @@ static void thread_main() {
     kernel_call(kernel_arguments);
     launch.current->state = State::done;
     launch.alive--;
-    wake_meetings(launch.current->warp);
+    leave_warp(*launch.current);
     to_scheduler();
   }
 }
@@ -151,10 +151,10 @@ static void begin_block(unsigned number) {
   launch.fenced = false;
   launch.epoch++;
   poison_shared();
-  forget_meetings();
+  begin_warps();
   for (Fiber &fiber : launch.fibers) {
     fiber.state = State::ready;
-    fiber.open.clear();
+    fiber.copies.clear();
     fiber.groups.clear();
   }
   if (launch.check) begin_block_checks();

@@ -42,7 +42,7 @@ struct Copy { void *shared; const void *global; int bytes; bool valid; const voi
 struct Meeting {
   unsigned mask = 0, arrived = 0, count = 0;
   int line = 0;
-  alignas(16) unsigned char values[2][WARP][64];
+  alignas(64) unsigned char values[2][WARP][64];
 };
 
 struct Fiber {
@@ -52,12 +52,13 @@ struct Fiber {
   uint3 index = {};
   int line = 0;                // of what it waits for
   Meeting *meeting = nullptr;  // at which it waits
-  std::vector<Copy> open;      // cp.async since the last commit
-  std::vector<std::vector<Copy>> groups;
+  std::vector<Copy> copies;    // cp.async not carried out yet, and how many are in each committed group
+  std::vector<size_t> groups;
 };
 
 struct Warp {
   std::vector<Meeting *> meetings;
+  unsigned alive = 0;  // lanes that have not returned
   unsigned epoch = 1;  // __syncwarps so far
 };
 
@@ -87,9 +88,8 @@ extern Launch launch;
 
 void to_scheduler();              // the current fiber waits
 [[noreturn]] void end_launch();   // the current fiber ends everything
-unsigned alive_lanes(unsigned warp);
-void wake_meetings(unsigned warp);  // a lane has returned: others need not wait for it
-void forget_meetings();
+void leave_warp(const Fiber &fiber);  // it has returned: others need not wait for it
+void begin_warps();                   // of a block: all lanes are there, none waits
 
 // --- reports ----------------------------------------------------------------------------------------------------------
 
