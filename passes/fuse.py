@@ -302,6 +302,8 @@ def rules(together_bytes: int = TOGETHER_BYTES) -> tuple[Rule, ...]:
         Chain("conv_bias_relu", chain(LINEAR, (BiasAdd,))),
         Chain("conv_bias_relu", chain(LINEAR, ACTIVATIONS)),
         Chain("lrn_maxpool", chain((Lrn, LocalNorm), (MaxPool,))),
+        Chain("maxpool_lrn_grad", chain((MaxPoolGrad,), (LrnGrad,), MASKS)),
+        Chain("maxpool_lrn_grad", chain((MaxPoolGrad,), (LrnGrad,))),
         Chain("grad_relu", chain(MASKED, MASKS)),
         Updates(together_bytes),
     )

@@ -49,10 +49,9 @@ LRN_MAXPOOL_AFTER = """\
 %pool1, %pool1.argmax = fused(%x) {rule = "lrn_maxpool", parts = [lrn(0) {n = 3, k = 2.0, alpha = 0.1, beta = \
 0.75}; maxpool(1) {size = 3, stride = 2}], yields = (2, 3), names = ("argmax",)} : f32[2, 3, 2, 2], u8[2, 3, 2, 2] \
 loc(m.alx:5:8)
-%pool1.grad_input = maxpool_grad(%g, %pool1.argmax) {size = 3, stride = 2, input_size = 5} : f32[2, 3, 5, 5] \
-loc(m.alx:5:8)
-%lrn1.grad_input = lrn_grad(%pool1.grad_input, %x) {n = 3, k = 2.0, alpha = 0.1, beta = 0.75} : f32[2, 3, 5, 5] \
-loc(m.alx:4:8)
+%lrn1.grad_input = fused(%g, %pool1.argmax, %x) {rule = "maxpool_lrn_grad", parts = [maxpool_grad(0, 1) {size = 3, \
+stride = 2, input_size = 5}; lrn_grad(3, 2) {n = 3, k = 2.0, alpha = 0.1, beta = 0.75}], yields = (4,)} : \
+f32[2, 3, 5, 5] loc(m.alx:4:8)
 %pool2 = fused(%x) {rule = "lrn_maxpool", parts = [local_norm(0) {size = 3, k = 2.0, alpha = 0.1, beta = 0.75}; \
 maxpool(1) {size = 5, stride = 5}], yields = (2,)} : f32[2, 3, 1, 1] loc(m.alx:7:8)
 """

@@ -61,7 +61,7 @@ def names(report: object) -> list[str]:
     ("rules", "before", "after"),
     [
         (["conv_bias_relu"], CONV_BIAS_RELU, CONV_BIAS_RELU_AFTER),
-        (["lrn_maxpool"], LRN_MAXPOOL, LRN_MAXPOOL_AFTER),
+        (["lrn_maxpool", "maxpool_lrn_grad"], LRN_MAXPOOL, LRN_MAXPOOL_AFTER),
         (["bias_relu_dropout", "grad_relu"], BIAS_RELU_DROPOUT, BIAS_RELU_DROPOUT_AFTER),
         (["grad_relu"], GRAD_RELU, GRAD_RELU_AFTER),
         (["loss_grad"], LOSS_GRAD, LOSS_GRAD_AFTER),
@@ -107,7 +107,7 @@ def test_the_report_says_what_is_hidden_and_saved() -> None:
     assert [f.saved_bytes for f in report.fusions] == [2 * 2 * 4 * 96, 2 * 4 * 10, 2 * 4 * 96]
     assert report.saved_bytes == 2384
     pooled = fusions(parse(LRN_MAXPOOL), ALL).fusions
-    assert [f.hidden for f in pooled] == [("lrn1",), ("norm2", "pool2.argmax")]
+    assert [f.hidden for f in pooled] == [("lrn1",), ("norm2", "pool2.argmax"), ("pool1.grad_input",)]
     assert pooled[1].saved_bytes == 2 * 4 * 150 + 6, "nobody would have read the argmax"
 
 
