@@ -23,6 +23,8 @@ MULTIPLIED: dict[Precision, Stored] = {"fp32": "f32", "tf32": "tf32", "bf16": "b
 """What operands are stored as for each precision."""
 MOST_TAPS = 16
 """Along an axis: the kernel keeps a bit of each."""
+MOST_ELEMENTS = 2**31 - 2**20
+"""Of a tensor, with what lies around it that padding names: offsets are 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +67,19 @@ class Operands:
 
 def plain(site: Site) -> str:
     """Why the plain kernel does this one; nothing if tensor cores can."""
-    op = site.op
+    op, (x, weight), (result,) = site.op, site.operands, site.results
     assert isinstance(op, ConvAttributes)
-    channels, (x, weight) = site.operands[0].shape[1] // op.groups, site.operands
-    multiple = vector(site)
-    if not site.gpu.tensor_cores:
-        return f"{site.gpu.arch} has no tensor cores for these precisions"
-    if op.groups > 1 and channels % multiple:
-        return f"{channels} channels a group are no multiple of {multiple}"
-    if isinstance(op, ConvGradInput) and any(
-        s > 1 and d > 1 for s, d in zip(op.stride, _dilation(op, weight), strict=True)
-    ):
-        return "stride and dilation at once"
-    if max(weight.shape[2:]) > MOST_TAPS:
-        return f"more than {MOST_TAPS} taps along an axis"
-    if (
-        max(math.prod(x.shape) // channels * -(-channels // multiple) * multiple, math.prod(site.results[0].shape))
-        >= 2**31
-    ):
-        return "more elements than fit 32 bits"
-    return ""
+    channels, multiple = x.shape[1] // op.groups, vector(site)
+    filled = math.prod(x.shape) // channels * _up(channels, multiple)
+    spread = any(s > 1 and d > 1 for s, d in zip(op.stride, _dilation(op, weight), strict=True))
+    reasons = {
+        f"{site.gpu.arch} has no tensor cores for these precisions": not site.gpu.tensor_cores,
+        f"{channels} channels a group are no multiple of {multiple}": op.groups > 1 and channels % multiple > 0,
+        f"more than {MOST_TAPS} taps along an axis": max(weight.shape[2:]) > MOST_TAPS,
+        "stride and dilation at once": isinstance(op, ConvGradInput) and spread,
+        "more elements than 32 bits count": max(filled, math.prod(result.shape)) >= MOST_ELEMENTS,
+    }
+    return next((why for why, holds in reasons.items() if holds), "")
 
 
 def vector(site: Site) -> int:
@@ -113,7 +108,7 @@ def operands(site: Site, workspace: Workspace) -> Operands:
         return _space_to_depth(site, walk, workspace)
     layout = Layout(MULTIPLIED[site.precision], channels_last=True)
     n, channels, h, w = x.shape
-    lying, launches, how = x, (), ""
+    launches: tuple[Launch, ...]
     if channels % vector(site):
         lying = workspace.tensor((n, _up(channels, vector(site)), h, w), layout)
         launches, how = (relayout(x, lying),), f"channels padded to {lying.shape[1]}"
