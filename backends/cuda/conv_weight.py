@@ -36,8 +36,8 @@ class WeightTile(Tile):
 
     @property
     def stage(self) -> int:
-        """Bytes: 8 elements of padding for each pixel of an operand, and 12 for its window."""
-        return (self.rows + self.columns + 16) * CHUNK + 64 * 12
+        """Bytes: 8 elements of padding for each pixel of an operand, and 16 for its window."""
+        return (self.rows + self.columns + 16) * CHUNK + 64 * 16
 
 
 WIDE = [
@@ -90,8 +90,9 @@ class Product:
 
 def grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     """dY [n, kernels, oh, ow], X [n, c, h, w] -> the gradient of kernels [kernels, c / groups, rows, columns]."""
-    if epilogue.ops or not taken(site):
-        return simt.grad_weight(site, epilogue)
+    assert not epilogue.ops
+    if why := plain(site):
+        return replace(simt.grad_weight(site, epilogue), reason=f"plain: {why}")
     workspace = Workspace()
     product, before = prepared(site, workspace)
     (result,) = site.results
@@ -112,12 +113,16 @@ def grad_weight(site: Site, epilogue: Epilogue) -> Emission:
 EMITTERS: dict[type[Op], Emitter] = {ConvGradWeight: grad_weight}
 
 
-def taken(site: Site) -> bool:
-    """Whether the kernel does this: on tensor cores, with groups of whole pieces; one group can be padded to that."""
-    op = _op(site)
-    whole = all(tensor.shape[1] // op.groups % piece(site.precision) == 0 for tensor in site.operands)
-    padded = [math.prod(t.shape) // t.shape[1] * round_up(t.shape[1], piece(site.precision)) for t in site.operands]
-    return site.gpu.tensor_cores and (op.groups == 1 or whole) and max(padded) < MOST_ELEMENTS
+def plain(site: Site) -> str:
+    """Why the plain kernel does this one; nothing if tensor cores can."""
+    op, whole = _op(site), piece(site.precision)
+    if not site.gpu.tensor_cores:
+        return f"{site.gpu.arch} has no tensor cores for these precisions"
+    if op.groups > 1 and any(tensor.shape[1] // op.groups % whole for tensor in site.operands):
+        return f"kernels or channels of a group are no multiple of {whole}"
+    if max(math.prod(t.shape) // t.shape[1] * round_up(t.shape[1], whole) for t in site.operands) > MOST_ELEMENTS:
+        return "more elements than 32 bits number"
+    return ""
 
 
 def reason(site: Site, product: Product, choice: Choice) -> str:

@@ -47,9 +47,9 @@ static_assert(WARP_ROWS % 32 == 0 && WARP_COLUMNS % 32 == 0 && TILE_DEPTH % STEP
 static_assert(THREADS % PIECES_X == 0 && TILE_DEPTH <= THREADS, "");
 static_assert(KERNELS % PIECE == 0 && CHANNELS % PIECE == 0, "a piece lies in one group, at one tap");
 
-// Where the window of an output pixel begins in the input: its first element, row and column.
-struct Window {
-  int at, row, column;
+// Where the window of an output pixel begins in the input: its first element, row and column. Read in one go.
+struct alignas(16) Window {
+  int at, row, column, unused;
 };
 
 // The pixels of one tile in shared memory.
@@ -62,7 +62,7 @@ struct Stage {
 __device__ __forceinline__ Window window_of(int pixel, int end) {
   const int q = pixel % G_W, p = pixel / G_W % G_H, n = pixel / (G_W * G_H);
   const int row = pixel < end ? p * STRIDE_H - PAD_TOP : OUTSIDE, column = q * STRIDE_W - PAD_LEFT;
-  return {n * (int)X_SN + (p * STRIDE_H - PAD_TOP) * (int)X_SH + column * (int)X_SW, row, column};
+  return {n * (int)X_SN + (p * STRIDE_H - PAD_TOP) * (int)X_SH + column * (int)X_SW, row, column, 0};
 }
 
 // What a thread gathers of the windows: at one tap, 16 bytes of channels.
