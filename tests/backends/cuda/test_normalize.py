@@ -29,7 +29,7 @@ from alexnet_ir.ops.pool import MaxPool, MaxPoolGrad
 
 from ...ops.op_table import ROWS, Row
 from .running import expected, needs_gxx, run
-from .test_pooling import BOTH, INF, NAN, agree, floats, masked, normal
+from .test_pooling import BOTH, INF, NAN, agree, floats, masked, mix_layouts, normal
 
 pytestmark = needs_gxx
 
@@ -113,11 +113,20 @@ def test_images_taken_in_turns(channels_last: bool, monkeypatch: pytest.MonkeyPa
     """As if a grid had no more than two blocks in its second dimension."""
     for module in (units, normalize, pooling):
         monkeypatch.setattr(module, "IMAGES", 2)
-    both_ways(STRONG, (5, 6, 3, 3), channels_last=channels_last)
-    both_ways(LocalNorm(3, 1, 0.3, 0.75), (5, 6, 3, 3), channels_last=channels_last)
-    forward, backward = together(STRONG, MaxPool(2, 1), (5, 6, 3, 3))
-    agree(*forward, channels_last=channels_last)
-    agree(*backward, channels_last=channels_last)
+    machine = HostMachine(check=True, order="shuffled", seed=6)
+    options: dict[str, Any] = {"channels_last": channels_last, "machine": machine}
+    both_ways(STRONG, (5, 6, 3, 2), **options)
+    both_ways(LocalNorm(3, 1, 0.3, 0.75), (5, 6, 3, 2), **options)
+    for op, operands in together(STRONG, MaxPool(2, 1), (5, 6, 3, 2)):
+        agree(op, operands, **options)
+
+
+def test_layouts_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    mix_layouts(monkeypatch)
+    both_ways(STRONG, (2, 8, 3, 5))
+    both_ways(LocalNorm(3, 1, 0.3, 0.75), (2, 8, 3, 5))
+    for op, operands in together(STRONG, MaxPool(3, 2), (1, 8, 5, 7)):
+        agree(op, operands)
 
 
 @BOTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from alexnet_ir.ops.pool import (
 )
 
 from ...ops.op_table import ROWS, Row
+from . import running
 from .running import expected, needs_gxx, run
 
 pytestmark = needs_gxx
@@ -68,6 +70,12 @@ def pooled(op: Pool, shape: tuple[int, ...], seed: int = 0) -> dict[Op, list[Arr
     assert isinstance(op, AvgPool)
     options["count_pad"] = op.count_pad
     return {op: [x], AvgPoolGrad(op.size, op.stride, op.pad, op.round, **options): [g]}
+
+
+def mix_layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every other tensor that an op meets lies channels first."""
+    count, usual = itertools.count(), running.layouts
+    monkeypatch.setattr(running, "layouts", lambda types, stored, _: usual(types, stored, next(count) % 2 == 0))
 
 
 def floats(operands: Sequence[Array], stored: Stored) -> list[Stored]:
@@ -134,11 +142,19 @@ def test_images_taken_in_turns(channels_last: bool, monkeypatch: pytest.MonkeyPa
     """As if a grid had no more than two blocks in its second dimension."""
     monkeypatch.setattr(units, "IMAGES", 2)
     monkeypatch.setattr(pooling, "IMAGES", 2)
+    machine = HostMachine(check=True, order="shuffled", seed=3)
     for kind in (MaxPool, AvgPool, L2Pool):
         for op, operands in pooled(kind(2), (5, 3, 4, 4)).items():
             agree(op, operands, channels_last=channels_last)
-    agree(GlobalAvgPool(), [normal(5, 3, 4, 4)], channels_last=channels_last)
+    agree(GlobalAvgPool(), [normal(5, 3, 4, 4)], channels_last=channels_last, machine=machine)
     agree(GlobalAvgPoolGrad((3, 2)), [normal(5, 3)], channels_last=channels_last)
+
+
+def test_layouts_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    mix_layouts(monkeypatch)
+    for kind in (MaxPool, AvgPool, L2Pool):
+        for op, operands in pooled(kind(3, 2, 1), (2, 8, 5, 7)).items():
+            agree(op, operands)
 
 
 # --- the largest ------------------------------------------------------------------------------------------------------
