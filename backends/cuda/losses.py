@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.pointwise import grid
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, float_literal, kernel, text
@@ -57,7 +57,7 @@ def _threads(scores: Tensor) -> int:
 def _by_row(entry: str, file: str, scores: Tensor, out: Tensor, *rows: Tensor) -> Emission:
     """A number for each row."""
     threads = _threads(scores)
-    tensors = {"SCORES": scores, "OUT": out, **{"MAX": row for row in rows}}
+    tensors = {"SCORES": scores, "OUT": out, **dict(zip(("MAX",), rows, strict=False))}
     source = kernel(file, entry, tensors=tensors, constants={"THREADS": threads}, generated=_rows_source())
     places = (out.place, scores.place, *(row.place for row in rows))
     return Emission((Launch(source, (scores.shape[0], 1, 1), (threads, 1, 1), places),))
@@ -135,7 +135,9 @@ def loss_with_grad(site: Site) -> Emission:
     assert isinstance(site.op, Fused)
     head, *fills, grad = site.op.parts
     count = len(site.operands)
-    assert isinstance(head.op, LossOp) and isinstance(grad.op, LossGrad) and site.op.yields[0] == count
+    assert isinstance(head.op, LossOp)
+    assert isinstance(grad.op, LossGrad)
+    assert site.op.yields == (count, count + len(fills) + 2)
     start = grad.operands[0]
     made = next((part.op.value for part in fills if isinstance(part.op, Fill)), None)
     scores, label = (site.operands[number] for number in head.operands)
@@ -146,9 +148,10 @@ def loss_with_grad(site: Site) -> Emission:
 
 def loss_grad(site: Site, epilogue: Epilogue) -> Emission:
     """The gradient from what the loss kept."""
-    assert not epilogue.ops and isinstance(site.op, LossGrad)
+    assert not epilogue.ops
+    assert isinstance(site.op, LossGrad)
     (grad, kept, *labels), (out,) = site.operands, site.results
-    n, classes = kept.shape
+    n = kept.shape[0]
     is_label = "#define LABEL_PARAMETER\n#define IS_LABEL(n, c) false\n"
     if isinstance(site.op, SoftmaxCrossEntropyGrad):
         is_label = (

@@ -1,7 +1,7 @@
 """Ops on each element by itself, and ops that only move elements: one kernel for all, `kernels/pointwise.cu`.
 
-Both sides are brought to the fewest axes first: tensors that lie alike become one line of elements; a slice of such, and
-a part of a concatenation, rows with gaps between them. What is left is walked through in the order of the result.
+Both sides are brought to the fewest axes first: tensors that lie alike become one line of elements; a slice of such,
+and a part of a concatenation, rows with gaps between them. What is left is walked through in the order of the result.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from alexnet_ir.backends.cuda.site import AXES, Site, Tensor, Workspace, kernel
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dropout import Dropout
+from alexnet_ir.ops.elementwise import Identity
 from alexnet_ir.ops.shape import Concat, Copy, Fill, Flatten, Slice, Unflatten
 
 THREADS = 256
@@ -141,14 +142,16 @@ def moved(site: Site, epilogue: Epilogue) -> Emission:
 
 def sliced(site: Site, epilogue: Epilogue) -> Emission:
     """A part of the operand."""
-    assert not epilogue.ops and isinstance(site.op, Slice)
+    assert not epilogue.ops
+    assert isinstance(site.op, Slice)
     (x,), (out,) = site.operands, site.results
     return Emission((_part(x, out, site.op.axis, site.op.start, is_write=False),))
 
 
 def concatenated(site: Site, epilogue: Epilogue) -> Emission:
     """Each operand becomes a part of the result."""
-    assert not epilogue.ops and isinstance(site.op, Concat)
+    assert not epilogue.ops
+    assert isinstance(site.op, Concat)
     (out,), axis, start, commands = site.results, site.op.axis, 0, []
     for x in site.operands:
         commands.append(_part(out, x, axis, start, is_write=True))
@@ -173,7 +176,8 @@ def _part(whole: Tensor, part: Tensor, axis: int, start: int, is_write: bool) ->
 
 def filled(site: Site, epilogue: Epilogue) -> Emission:
     """One number everywhere."""
-    assert not epilogue.ops and isinstance(site.op, Fill)
+    assert not epilogue.ops
+    assert isinstance(site.op, Fill)
     (out,) = site.results
     count = math.prod(out.shape)
     constants = {"COUNT": count, "VALUE": float(site.op.value), "THREADS": THREADS}
@@ -187,6 +191,7 @@ EMITTERS: dict[type[Op], Emitter] = {
     Copy: moved,
     Fill: filled,
     Flatten: moved,
+    Identity: moved,
     Slice: sliced,
     Unflatten: moved,
 }

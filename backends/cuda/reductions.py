@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Dim3, Emission, Kernel, Launch, Place
 from alexnet_ir.backends.cuda.pointwise import computed, four, stored_alike
@@ -104,7 +104,8 @@ def columns(gpu: Gpu, *tensors: Tensor) -> Columns:
 
 def bias_grad(site: Site, epilogue: Epilogue) -> Emission:
     """For each channel, or each position."""
-    assert not epilogue.ops and isinstance(site.op, BiasGrad)
+    assert not epilogue.ops
+    assert isinstance(site.op, BiasGrad)
     (grad,), (out,) = site.operands, site.results
     positions = 1
     if not site.op.per_channel:

@@ -1,8 +1,8 @@
 """Update rules: one launch for any number of parameters, which finds their tensors through a table of addresses.
 
-Sizes, and which blocks work on which parameter, are constants of the source; rates are scalars in device memory. Results
-may lie over their own operands. An operand that lies otherwise than its parameter's result is copied into the workspace
-first.
+Sizes, and which blocks work on which parameter, are constants of the source; rates are scalars in device memory.
+Results may lie over their own operands. An operand that lies otherwise than its parameter's result is copied into the
+workspace first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch, Table
 from alexnet_ir.backends.cuda.pointwise import computed, stored_alike
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
@@ -92,7 +92,8 @@ def _launch(updates: Sequence[Update]) -> Launch:
 
 def alone(site: Site, epilogue: Epilogue) -> Emission:
     """One parameter."""
-    assert not epilogue.ops and isinstance(site.op, UpdateOp)
+    assert not epilogue.ops
+    assert isinstance(site.op, UpdateOp)
     return emitted([Update(site.op, site.operands, site.results)])
 
 
