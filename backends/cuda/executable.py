@@ -32,6 +32,13 @@ class CudaExecutable:
 
     def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
         """One run; ValueError for an input that is missing or of another shape."""
+        self.feed(inputs)
+        self._run()
+        self._copied = sum(self._moved(task) for task in self.tasks)
+        return {name: self._fetched(output) for name, output in self.plan.outputs.items()}
+
+    def feed(self, inputs: Mapping[str, Array | float | int]) -> None:
+        """Bring the inputs of one run to where they belong."""
         given = {name: fed(name, planned, inputs, np.dtype("f4")) for name, planned in self.plan.inputs.items()}
         for name, whole in given.items():
             planned = self.plan.inputs[name]
@@ -39,9 +46,6 @@ class CudaExecutable:
                 if shard is not None:
                     content = encode(share(whole, planned.type, device, self.plan.devices), self.plan.layouts[shard])
                     self.machine.upload(device, self.address(shard), content)
-        self._run()
-        self._copied = sum(self._moved(task) for task in self.tasks)
-        return {name: self._fetched(output) for name, output in self.plan.outputs.items()}
 
     @property
     def exchanged_bytes(self) -> int:
