@@ -27,6 +27,10 @@ PIECE_BYTES = 16
 """What is copied at a time: channels of a group are a multiple of that."""
 MOST_ELEMENTS = 2**31 - 2**20
 """Of an operand: offsets are 32 bits."""
+MOST_GRID = 65535
+"""Groups x slices."""
+ROUNDS = range(1, 5)
+"""Blocks that a multiprocessor may get, with as many slices as make them so many."""
 REDUCERS = 128
 """Threads of a block of `reduce_slices`."""
 
@@ -197,18 +201,14 @@ def round_up(count: int, multiple: int) -> int:
 def chosen(product: Product, site: Site) -> Choice:
     """Tile, pipeline and slices."""
     kernels, channels, *taps = product.kernels
-    groups = product.op.groups
-    chunks = math.ceil(product.pixels / ELEMENTS[site.precision])
-    return choose(
-        kernels // groups,
-        channels * math.prod(taps),
-        product.pixels,
-        site.gpu,
-        site.precision,
-        count=groups,
-        splits=range(1, min(chunks, 2 * site.gpu.multiprocessors, 65535 // groups) + 1),
-        among=tiles(site.precision),
-    )
+    op, precision = product.op, site.precision
+    rows, columns = kernels // op.groups, channels * math.prod(taps)
+    among = tiles(precision)
+    blocks = {-(-rows // tile.rows) * -(-columns // tile.columns) * op.groups for tile in among}
+    most = min(math.ceil(product.pixels / ELEMENTS[precision]), MOST_GRID // op.groups)
+    full = {each * site.gpu.multiprocessors // count for each in ROUNDS for count in blocks}
+    splits = sorted({max(1, min(split, most)) for split in full})
+    return choose(rows, columns, product.pixels, site.gpu, precision, count=op.groups, splits=splits, among=among)
 
 
 def slice_depth(product: Product, choice: Choice) -> int:
