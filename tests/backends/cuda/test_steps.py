@@ -51,9 +51,8 @@ STEP_TOLERANCE = 1e-5
 
 
 def trained(text: str, devices: int, precision: Precision, steps: int, place: str | None = None) -> TrainingStep:
-    """Some steps on the host runner and by the reference give the same losses and scores, and in fp32
-    parameters; then one more, of
-    which each step of the plan makes what its op means of what is in memory."""
+    """Some steps on the host runner and by the reference give the same losses and scores, and in fp32 parameters; then
+    one more, of which each step of the plan makes what its op means of what is in memory."""
     model = read_model(text)
     setup = setup_of(",".join(["host"] * devices), place, kernels=Kernels(precision))
     step = TrainingStep(model, setup, seed=1)
