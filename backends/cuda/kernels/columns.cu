@@ -47,6 +47,7 @@ template <int K, class Terms> __device__ __forceinline__ void column_sums(float 
     const int k = i / (TX * V), at = blockIdx.x * TX * V + i % (TX * V);
     float sum = 0.0f;
     for (int t = 0; t < TY; t++) sum += shared[t * WIDTH + i];
-    if (at < X_C) (k == 0 ? first : second)[blockIdx.y * (index_t)X_C + at] = sum;
+    float *out = k == 0 ? first : second;
+    if (at < X_C) out[blockIdx.y * (index_t)X_C + at] = sum;
   }
 }
