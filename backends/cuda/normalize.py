@@ -3,7 +3,6 @@ kernel."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
@@ -16,6 +15,7 @@ from alexnet_ir.backends.cuda.units import (
     THREADS,
     Constants,
     Units,
+    counted,
     said,
     specialised,
     unit_by_unit,
@@ -94,7 +94,7 @@ def _in_tiles(site: Site, norm: Lrn, pool: MaxPool) -> Emission | None:
     block = min(THREADS, warps(tile.nbytes // 4 // over.width))
     grid = (tiling.blocks(tile), min(x.shape[0], IMAGES), 1)
     launch = Launch(made, grid, (block, 1, 1), tuple(t.place for t in tensors.values()), tile.nbytes)
-    size = f"{tile.channels} channels of {tile.height} x {tile.width} windows a block"
+    size = f"{counted(tile.channels)} of {tile.height} x {tile.width} windows a block"
     return Emission((launch,), reason=f"{size}, normalised in {tile.nbytes} bytes of shared memory")
 
 
@@ -167,7 +167,7 @@ def _pixels(over: Units, channels: int, pixels: int) -> int:
     """Of a block: enough for its threads and, where pixels lie side by side, a stretch of memory of them."""
     if over.last:
         return min(pixels, max(1, THREADS * over.width // channels))
-    return min(pixels, 32, max(1, 2 ** int(math.log2(max(1, 8192 // channels)))))
+    return min(pixels, 32, 1 << (max(1, 8192 // channels).bit_length() - 1))
 
 
 def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
@@ -190,7 +190,7 @@ def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
     block = min(THREADS, warps(tile.nbytes // 4 // over.width))
     grid = (tiling.blocks(tile), min(n, IMAGES), 1)
     launch = Launch(made, grid, (block, 1, 1), (g.place, x.place, y.place, *epilogue.arguments), tile.nbytes)
-    return Emission((launch,), reason=f"{tile.channels} channels of {tile.height} x {tile.width} pixels a block")
+    return Emission((launch,), reason=f"{counted(tile.channels)} of {tile.height} x {tile.width} pixels a block")
 
 
 EMITTERS: dict[type[Op], Emitter] = {

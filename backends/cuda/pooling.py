@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor
@@ -96,7 +94,7 @@ def global_avg_pool(site: Site, epilogue: Epilogue) -> Emission:
     (x,), (y,) = site.operands, site.results
     n, channels, height, width = x.shape
     over = units([x], channels)
-    pixels = 2 ** math.ceil(math.log2(height * width))
+    pixels = 1 << (height * width - 1).bit_length()
     along = min(32 if over.last else THREADS, pixels)
     across = min(THREADS // along, 32, channels // over.width)
     sizes = {"ALONG": along, "ACROSS": across}

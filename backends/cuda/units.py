@@ -96,6 +96,11 @@ def warps(threads: int) -> int:
     return -(-threads // 32) * 32
 
 
+def counted(channels: int) -> str:
+    """So many channels, in words."""
+    return f"{channels} channel{'s' * (channels > 1)}"
+
+
 def said(over: Units, who: str) -> str:
     """How wide the units are, for a reason."""
-    return f"{over.width} channel{'s' * (over.width > 1)} of a pixel {who}, channels {'last' if over.last else 'first'}"
+    return f"{counted(over.width)} of a pixel {who}, channels {'last' if over.last else 'first'}"
