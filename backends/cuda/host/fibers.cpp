@@ -6,7 +6,7 @@
 
 #include "runtime.h"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(HOST_UCONTEXT)
 
 extern "C" void host_switch(void **from, void *to);
 asm(R"(
@@ -40,7 +40,7 @@ static void *first_frame(char *top, void (*entry)()) {
   return frame;
 }
 
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && !defined(HOST_UCONTEXT)
 
 extern "C" void host_switch(void **from, void *to);
 asm(R"(

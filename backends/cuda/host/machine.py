@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,12 @@ class HostMachine:
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes to where they belong."""
         at(address, content.size)[:] = content
+
+    def adopt(self, device: int, address: int, array: Any, dtype: str) -> None:
+        """There is no GPU that an array could lie on."""
+        raise TypeError(
+            "expected a NumPy array, as the kernels run on the CPU; found one on a GPU (cupy.asnumpy copies)"
+        )
 
     def download(self, device: int, address: int, nbytes: int) -> Array:
         """A copy of the bytes."""

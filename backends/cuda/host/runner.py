@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class Memory:
     address: int
     nbytes: int
     name: str
+
+
+_one_launch = Lock()  # the runtime knows one launch at a time
 
 
 class LaunchError(Exception):
@@ -77,13 +81,14 @@ class HostKernel:
         _allowed(grid, block, shared)
         values = self._values(arguments)
         addresses = (ctypes.c_void_p * max(1, len(values)))(*(ctypes.addressof(value) for value in values))
-        self._runtime.host_configure(ORDERS.index(order), seed, self._check)
-        if self._check:
-            for memory in (*(a for a in arguments if isinstance(a, Memory)), *regions):
-                self._runtime.host_region(memory.address, memory.nbytes, memory.name.encode())
+        memories = [*(a for a in arguments if isinstance(a, Memory)), *regions] if self._check else []
         sizes = [(ctypes.c_uint * 3)(*lengths) for lengths in (grid, block)]
-        self._library.host_launch_kernel(*sizes, ctypes.c_uint(shared), addresses)
-        report: bytes = self._runtime.host_report()
+        with _one_launch:
+            self._runtime.host_configure(ORDERS.index(order), seed, self._check)
+            for memory in memories:
+                self._runtime.host_region(memory.address, memory.nbytes, memory.name.encode())
+            self._library.host_launch_kernel(*sizes, ctypes.c_uint(shared), addresses)
+            report: bytes = self._runtime.host_report()
         if report:
             raise LaunchError(f"{self._name}:\n{located(report.decode(), self._path)}".rstrip())
 
@@ -143,8 +148,11 @@ def _runtime() -> ctypes.CDLL:
 
 
 def located(report: str, library: Path) -> str:
-    """The report with places in the code (`@0x1234`, an offset into the library) as file and line."""
-    return re.sub(r"@(0x[0-9a-f]+|\?)", lambda found: _place(found[1], str(library)), report)
+    """The report with places in the code (`@0x1234`, an offset into the library) as file and line; the
+    first of lines that differ only in numbers of threads and bytes."""
+    text = re.sub(r"@(0x[0-9a-f]+|\?)", lambda found: _place(found[1], str(library)), report)
+    alike = {re.sub(r"(?<![:\d])\d+", "", line): line for line in reversed(text.splitlines())}
+    return "\n".join(reversed(alike.values()))
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,23 @@ def test_several_processes_may_fill_an_empty_cache(tmp_path: Path) -> None:
     ]
     assert [process.communicate()[0].strip() for process in running] == ["5"] * 3
     assert len(list((tmp_path / "host").iterdir())) == 1
+
+
+def test_the_example_of_the_documentation_says_what_is_printed_there() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "kernels.md").read_text(encoding="utf-8")
+    source, transcript = (page.split(f"```{language}\n")[1].split("```")[0] for language in ("cuda", "console"))
+    x, y = np.ones((3, 500), np.float32), np.zeros(3, np.float32)
+    kernel = HostKernel(Kernel("total", source), check=True)
+    names = [Memory(array.ctypes.data, array.nbytes, name) for array, name in ((x, "x"), (y, "y"))]
+    with pytest.raises(LaunchError) as raised:
+        kernel((3, 1, 1), (128, 1, 1), [*names, np.int32(500)])
+    assert str(raised.value) == transcript.split("LaunchError: ")[1].strip()
+
+
+def test_launches_of_several_threads_wait_for_each_other() -> None:
+    def launched(number: int) -> bool:
+        (found,), values = launch(SUM, order="shuffled", seed=number)
+        return np.allclose(found, SUM.expected(values)[0], atol=1e-4)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(launched, range(40)))
