@@ -5,6 +5,8 @@ loss = step(images, labels)               # one update; images [128, channels, r
 step.weights["conv1.weight"]              # by name, channels first
 step.predict(images)                      # scores [n, classes] of any number of images
 step.dense(384, 384)(images)              # maps of scores [n, classes, rows, columns] of larger images
+
+Arrays are NumPy's; on GPUs also CuPy's.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 from alexnet_ir.compiler import inference_graph, read_model, training_graph
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.ir.graph import Graph
-from alexnet_ir.setup import setup_of
+from alexnet_ir.setup import Kernels, setup_of
 from alexnet_ir.training.step import TrainingStep
 
 
@@ -34,10 +36,14 @@ class Compiled:
         place: str | None = None,
         memory_limit: int | None = None,
         seed: int | None = None,
+        precision: str | None = None,
+        graph: bool = True,
     ) -> TrainingStep:
         """The training step with fresh weights, on devices as in `--devices`, placed as in `--place`, in so many bytes
-        a device; AlexnetError where the file has no `train` section, or that cannot be."""
-        return TrainingStep(self.model, setup_of(devices, place, memory_limit=memory_limit), seed)
+        a device; on GPUs in a precision as in `--precision`, replayed as a CUDA graph or not. AlexnetError where the
+        file has no `train` section, or that cannot be."""
+        setup = setup_of(devices, place, memory_limit=memory_limit, kernels=Kernels(precision, graph=graph))
+        return TrainingStep(self.model, setup, seed)
 
     def training_graph(self) -> Graph:
         """Forward, loss, backward and update as one graph."""

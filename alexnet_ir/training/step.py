@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet_ir.backends.base import Executable, Storage
+from alexnet_ir.backends.cuda.machine import on_gpu
 from alexnet_ir.compiler import compile_inference, compile_step, recipe_of
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.model import Model
@@ -90,7 +91,10 @@ class TrainingStep:
 
     def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
         """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from
-        before it; ValueError for arrays of another shape or labels that are no class."""
+        before it; ValueError for arrays of another shape or labels that are no class. On GPUs the arrays may lie there
+        too (CuPy's, or whatever has `__cuda_array_interface__`): their content is copied on the device, after what is
+        queued on CuPy's current stream, and may be written on at once. Whether such labels are classes is not looked
+        at, as the host would have to wait for them."""
         batch = {self._image: self._images(images, exact=True), LABEL: self._labels(labels)}
         with finished_first():
             outputs = self._training.run(self.scalars() | batch)
@@ -121,8 +125,7 @@ class TrainingStep:
         parts = []
         for start in range(0, len(given), self.model.batch):
             part = given[start : start + self.model.batch]
-            filled = np.zeros((self.model.batch, *given.shape[1:]), np.float32)
-            filled[: len(part)] = part
+            filled = part if len(part) == self.model.batch else part[np.arange(self.model.batch) % len(part)]
             parts.append(executable.run({self._image: filled})[SCORE][: len(part)])
         return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
 
@@ -149,22 +152,29 @@ class TrainingStep:
         return self.setup.backend.build(compile_inference(self.model, self.setup, self.compiled).plan, self._storage)
 
     def _images(self, images: ArrayLike, *, exact: bool, image: Sequence[int] = ()) -> Array:
-        array = np.asarray(images, np.float32)
+        array: Any = images if self._is_on_gpu("images", images) else np.asarray(images, np.float32)
         want = (self.model.batch, *(image or self.model.image))
-        if array.shape[1:] != want[1:] or (exact and len(array) != want[0]):
+        if tuple(array.shape[1:]) != want[1:] or (exact and len(array) != want[0]):
             shown = f"[{want[0] if exact else 'n'}, {', '.join(map(str, want[1:]))}]"
             raise ValueError(f"images: expected shape {shown}, found {list(array.shape)}")
-        return array
+        return array  # type: ignore[no-any-return]
 
     def _labels(self, labels: ArrayLike) -> Array:
-        array = np.asarray(labels)
-        if array.shape != (self.model.batch,) or not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(
-                f"labels: expected {self.model.batch} whole numbers, found {array.dtype}{list(array.shape)}"
-            )
-        if len(array) and not 0 <= array.min() <= array.max() < self._classes:
+        there = self._is_on_gpu("labels", labels)
+        array: Any = labels if there else np.asarray(labels)
+        dtype = np.dtype(array.__cuda_array_interface__["typestr"]) if there else array.dtype
+        if tuple(array.shape) != (self.model.batch,) or not np.issubdtype(dtype, np.integer):
+            raise ValueError(f"labels: expected {self.model.batch} whole numbers, found {dtype}{list(array.shape)}")
+        if not there and not 0 <= array.min() <= array.max() < self._classes:
             raise ValueError(f"labels: expected 0 to {self._classes - 1}, found {array.min()} to {array.max()}")
-        return array
+        return array  # type: ignore[no-any-return]
+
+    def _is_on_gpu(self, what: str, array: object) -> bool:
+        """Where an array lies; TypeError for one on a GPU that the net does not run on."""
+        found, name = on_gpu(array), self.setup.backend.name
+        if found and name != "cuda":
+            raise TypeError(f"{what}: expected a NumPy array, as the net runs on {name}; found one on a GPU")
+        return found
 
 
 def initial_values(plan: Plan, seed: int) -> dict[str, Array]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import decode, encode
+from alexnet_ir.backends.cuda.encode import NUMPY, decode, encode
 from alexnet_ir.backends.cuda.launch import Move, Place
-from alexnet_ir.backends.cuda.machine import Task
+from alexnet_ir.backends.cuda.machine import Task, on_gpu
 from alexnet_ir.backends.cuda.program import Emitter
 from alexnet_ir.backends.cuda.storage import CudaStorage
 from alexnet_ir.backends.executable import fed
 from alexnet_ir.backends.memory import assemble, share
+from alexnet_ir.ir.layout import plain
 from alexnet_ir.ir.op import Array
-from alexnet_ir.ir.plan import Plan, PlannedOutput, Stream
+from alexnet_ir.ir.plan import Plan, PlannedInput, PlannedOutput, Stream
 
 
 class CudaExecutable:
@@ -31,7 +33,8 @@ class CudaExecutable:
         self._copied = 0
 
     def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
-        """One run; ValueError for an input that is missing or of another shape."""
+        """One run; ValueError for an input that is missing or of another shape. What lies on a GPU is copied from there
+        to the input's place, which a captured graph needs to be always the same."""
         self.feed(inputs)
         self._run()
         self._copied = sum(self._moved(task) for task in self.tasks)
@@ -39,13 +42,12 @@ class CudaExecutable:
 
     def feed(self, inputs: Mapping[str, Array | float | int]) -> None:
         """Bring the inputs of one run to where they belong."""
-        given = {name: fed(name, planned, inputs, np.dtype("f4")) for name, planned in self.plan.inputs.items()}
+        given = {name: _fed(name, planned, inputs) for name, planned in self.plan.inputs.items()}
         for name, whole in given.items():
             planned = self.plan.inputs[name]
             for device, shard in enumerate(planned.shards):
                 if shard is not None:
-                    content = encode(share(whole, planned.type, device, self.plan.devices), self.plan.layouts[shard])
-                    self.machine.upload(device, self.address(shard), content)
+                    self._feed(device, shard, share(whole, planned.type, device, self.plan.devices))
 
     @property
     def exchanged_bytes(self) -> int:
@@ -57,6 +59,14 @@ class CudaExecutable:
         if value in self.plan.slots:
             return self._arenas[self.plan.device(value)].address + self.plan.slots[value].offset
         return self.storage.addresses[self.plan.aliases.get(value, value)]
+
+    def _feed(self, device: int, shard: str, content: Array) -> None:
+        layout, address = self.plan.layouts[shard], self.address(shard)
+        if on_gpu(content):
+            assert layout == plain(self.plan.types[shard]), "what is fed lies as the host has it"
+            self.machine.adopt(device, address, content, NUMPY[layout.stored])
+        else:
+            self.machine.upload(device, address, encode(content, layout))
 
     def _task(self, position: int, emitter: Emitter) -> Task:
         step = self.plan.steps[position]
@@ -101,6 +111,16 @@ class CudaExecutable:
                 memory = self.machine.download(device, self.address(shard), self.plan.nbytes(shard))
                 shards.append(decode(memory, layout, shape))
         return assemble(shards, output.type)
+
+
+def _fed(name: str, planned: PlannedInput, inputs: Mapping[str, Array | float | int]) -> Array:
+    """What is fed for an input: a NumPy array of its type, or an array on a GPU of its shape."""
+    value: Any = inputs.get(name)
+    if not on_gpu(value):
+        return fed(name, planned, inputs, np.dtype("f4"))
+    if tuple(value.shape) != planned.type.shape:
+        raise ValueError(f"{name} has shape {planned.type.shape}, not {tuple(value.shape)}")
+    return value  # type: ignore[no-any-return]
 
 
 def _either(operand: int, result: int, place: Place) -> int:

@@ -92,6 +92,11 @@ class CupyMachine:
         with self._reported(), card.current():
             card.upload(address, np.ascontiguousarray(content))
 
+    def adopt(self, device: int, address: int, array: Any, dtype: str) -> None:
+        """The content of an array on any GPU; nobody waits for it but streams."""
+        with self._reported():
+            adopt(cupy(), self._cards[self.devices[device]], address, array, dtype)
+
     def download(self, device: int, address: int, nbytes: int) -> Array:
         """Bytes from a device, once all that runs has ended."""
         card = self._cards[self.devices[device]]
@@ -306,6 +311,28 @@ class CupyMachine:
 def _call(call: Callable[[], object], kept: object) -> None:
     """Make a call that needs what is kept: bound to both, it keeps them."""
     call()
+
+
+def adopt(module: Any, card: Card, address: int, array: Any, dtype: str) -> None:
+    """Queue a copy of an array to an address of a GPU, between what its own stream (the current one) has queued so far
+    and what it will: so the array may be written on, or freed, at once."""
+    cuda, runtime = module.cuda, module.cuda.runtime
+    array = module.asarray(array)
+    with cuda.Device(array.device.id):
+        given, theirs = module.ascontiguousarray(array, dtype), cuda.get_current_stream()
+        written = cuda.Event(disable_timing=True)
+        written.record(theirs)
+    source, number, nbytes = given.data.ptr, given.device.id, given.nbytes
+    with card.current():
+        card.main.wait_event(written)
+        if number == card.number:
+            runtime.memcpyAsync(address, source, nbytes, runtime.memcpyDeviceToDevice, card.main.ptr)
+        else:
+            runtime.memcpyPeerAsync(address, card.number, source, number, nbytes, card.main.ptr)
+        read = card.event()
+        read.record(card.main)
+    with cuda.Device(number):
+        theirs.wait_event(read)
 
 
 def load_cublas(cuda: Any) -> Any:

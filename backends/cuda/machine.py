@@ -48,6 +48,11 @@ class Machine(Protocol):
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes (uint8) from the host; they are there for whatever is prepared."""
 
+    def adopt(self, device: int, address: int, array: Any, dtype: str) -> None:
+        """The content of an array on a GPU (see `on_gpu`), converted to this type of NumPy's: as `upload`, but from
+        device to device, and nobody waits for it; whoever writes on the array later, on its stream, does. TypeError
+        where the machine has no GPUs."""
+
     def download(self, device: int, address: int, nbytes: int) -> Array:
         """Bytes to the host, once all that runs has ended: uint8, in memory of its own."""
 
@@ -56,3 +61,8 @@ class Machine(Protocol):
 
     def free_bytes(self, device: int) -> int | None:
         """What can still be allocated; None where nobody knows."""
+
+
+def on_gpu(array: object) -> bool:
+    """Whether it is an array in a GPU's memory, of CuPy or of another library that says so."""
+    return hasattr(array, "__cuda_array_interface__")
