@@ -17,7 +17,9 @@ from types import SimpleNamespace, TracebackType
 from typing import Any
 
 import numpy as np
+import pytest
 
+from alexnet_ir.backends.cuda import cublas, executor, found
 from alexnet_ir.backends.cuda.encode import bf16_bits, decode, round_tf32
 from alexnet_ir.backends.cuda.host.machine import at
 from alexnet_ir.backends.cuda.host.runner import HostKernel, Memory
@@ -123,7 +125,7 @@ class World:
                 node.work()
             node.done, node.after = True, []
             if self.random.random() < 0.05:
-                self.ranks.clear()
+                self.ranks.clear()  # others go first from here on
 
     def refuse_in_capture(self, what: str) -> None:
         """A graph that is being captured must have everything already."""
@@ -393,7 +395,7 @@ class Function:
         world.queue(stream, work)
 
 
-def compile_nothing(kernels: Iterable[Kernel], arch: str) -> dict[Kernel, Compiled]:
+def pickled(kernels: Iterable[Kernel], arch: str) -> dict[Kernel, Compiled]:
     """In the place of `cubins`: what Module.load takes here."""
     return {kernel: Compiled(pickle.dumps(kernel), "", Usage(0, 0, 0, 0, 0)) for kernel in kernels}
 
@@ -510,6 +512,15 @@ def double_of(world: World) -> SimpleNamespace:
         function=SimpleNamespace(Module=bound(Module), Function=Function),
     )
     return SimpleNamespace(__version__="14.2.0", cuda=cuda)
+
+
+def enter(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Has a world in the place of CuPy and cuBLAS."""
+    double = double_of(world)
+    monkeypatch.setattr(executor, "cupy", lambda: double)
+    monkeypatch.setattr(found, "cupy", lambda: double)
+    monkeypatch.setattr(cublas, "library", lambda major: Cublas(world))
+    return world
 
 
 # --- cuBLAS -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alexnet_ir.backends.cuda import card, cublas, executor, found
+from alexnet_ir.backends.cuda import card, found
 from alexnet_ir.backends.cuda.encode import encode
 from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import GPUS
@@ -23,7 +23,7 @@ from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Stream
 
-from .cupy_double import Cublas, Model, World, Wrong, compile_nothing, double_of
+from .cupy_double import Model, World, Wrong, enter, pickled
 from .running import needs_gxx
 
 NAN = np.float32("nan")
@@ -42,26 +42,12 @@ Make = Callable[..., CupyMachine]
 
 
 @pytest.fixture
-def enter(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], World]:
-    """Has a world in the place of CuPy and cuBLAS."""
-
-    def enter(world: World) -> World:
-        double = double_of(world)
-        monkeypatch.setattr(executor, "cupy", lambda: double)
-        monkeypatch.setattr(found, "cupy", lambda: double)
-        monkeypatch.setattr(cublas, "library", lambda major: Cublas(world))
-        return world
-
-    return enter
-
-
-@pytest.fixture
-def make(enter: Callable[[World], World]) -> Make:
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     """A machine in a world."""
 
     def make(devices: Sequence[int] = (0,), graph: bool = True, world: World | None = None) -> CupyMachine:
-        enter(world or World(gpus=(Model(),) * (max(devices) + 1)))
-        return CupyMachine(devices, graph, compile_nothing)
+        enter(world or World(gpus=(Model(),) * (max(devices) + 1)), monkeypatch)
+        return CupyMachine(devices, graph, pickled)
 
     return make
 
@@ -363,15 +349,16 @@ def test_free_memory_is_the_gpus(make: Make) -> None:
 # What is found and what is missing
 
 
-def missing_of(world: World, enter: Callable[[World], World]) -> str:
-    enter(world)
+def missing_of(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
+    enter(world, monkeypatch)
+    monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
     with pytest.raises(AlexnetError) as raised:
         found.machine_of((0,))
     return str(raised.value)
 
 
-def test_gpus_and_versions_are_found(enter: Callable[[World], World], monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(World(gpus=(Model(name="Big"), Model("120", name="Small", memory=1 << 20))))
+def test_gpus_and_versions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(World(gpus=(Model(name="Big"), Model("120", name="Small", memory=1 << 20))), monkeypatch)
     monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
     seen = found.available()
     assert seen.missing == ()
@@ -424,22 +411,16 @@ def test_a_broken_cupy_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["no driver", "older driver", "old driver", "no GPU", "no cuBLAS"],
 )
-def test_what_is_missing_is_said(
-    world: World, said: tuple[str, ...], enter: Callable[[World], World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
-    message = missing_of(world, enter)
+def test_what_is_missing_is_said(world: World, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    message = missing_of(world, monkeypatch)
     assert "--devices 0: no GPU can be used" in message
     for part in said:
         assert part in message
 
 
-def test_a_compiler_too_new_for_the_driver_is_named(
-    enter: Callable[[World], World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 1), place="here"))
-    message = missing_of(World(driver=12090, made_for=12090), enter)
-    assert "NVRTC 13.1 makes code that a driver for CUDA 12.9 does not load" in message
+def test_a_compiler_too_new_for_the_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = missing_of(World(driver=12090, made_for=12090), monkeypatch)
+    assert "NVRTC 13.0 makes code that a driver for CUDA 12.9 does not load" in message
 
 
 @pytest.mark.parametrize(
@@ -455,11 +436,10 @@ def test_gpus_that_cannot_be_had_are_refused(
     gpus: tuple[Model, ...],
     devices: tuple[int, ...],
     said: str,
-    enter: Callable[[World], World],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
-    enter(World(gpus=gpus))
+    enter(World(gpus=gpus), monkeypatch)
     with pytest.raises(AlexnetError) as raised:
         found.machine_of(devices)
     assert said in str(raised.value)
