@@ -167,7 +167,7 @@ def _pixels(over: Units, channels: int, pixels: int) -> int:
     """Of a block: enough for its threads and, where pixels lie side by side, a stretch of memory of them."""
     if over.last:
         return min(pixels, max(1, THREADS * over.width // channels))
-    return min(pixels, 32, 1 << (max(1, 8192 // channels).bit_length() - 1))
+    return min(pixels, 32, 1 << (max(1, 4096 // channels).bit_length() - 1))
 
 
 def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
