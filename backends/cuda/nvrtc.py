@@ -60,7 +60,7 @@ def compile(source: str, name: str, arch: str) -> Compiled:
     try:
         options = [option.encode() for option in (f"-arch={arch}", *OPTIONS)]
         code = library.nvrtcCompileProgram(program, len(options), (ctypes.c_char_p * len(options))(*options))
-        log = _bytes("ProgramLog", program).rstrip(b"\0").decode(errors="replace").strip()
+        log = _bytes("ProgramLog", program).replace(b"\0", b"").decode(errors="replace").strip()
         if code:
             raise CompileError(f"kernel {name} does not compile for {arch}:\n{log or _said(code)}")
         return Compiled(_bytes("CUBIN", program), log, usage(log, name, arch))

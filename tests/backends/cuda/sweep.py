@@ -3,7 +3,7 @@ GPUs, and looks at what each takes: no register may be spilled, and every launch
 
     python -m tests.backends.cuda.sweep [--arch sm_90] [--precision tf32] [NET ...]
 
-prints a table, and leaves with 1 if something is amiss. No GPU needed. Cubins are kept where those of users are.
+prints a table, and leaves with 1 if something is amiss. No GPU needed; nothing is kept.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.cache import cubin
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu, Precision
 from alexnet_ir.backends.cuda.launch import Kernel, Launch
-from alexnet_ir.backends.cuda.nvrtc import CompileError, Usage, nvrtc
+from alexnet_ir.backends.cuda.nvrtc import CompileError, Usage, compile, nvrtc
 from alexnet_ir.backends.cuda.program import emissions
 from alexnet_ir.compiler import compile_inference, compile_step, read_model
 from alexnet_ir.ir.plan import Plan
@@ -29,13 +28,11 @@ from alexnet_ir.setup import Setup
 
 EXAMPLES = {path.stem: path for path in sorted((Path(__file__).parents[3] / "examples").glob("*.alx"))}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
-
 # What all GPUs can do, in the words of the CUDA C++ Programming Guide's table of compute capabilities.
 REGISTERS = 65536  # of a block
 REGISTER_UNIT = 8  # a thread's are rounded up to so many
 THREADS = 1024  # of a block
 GRID = (2**31 - 1, 65535, 65535)
-STATIC_SHARED = 48 * 1024
 
 
 @dataclass
@@ -75,8 +72,6 @@ class Sighting:
         rounded = -(-usage.registers // REGISTER_UNIT) * REGISTER_UNIT
         if rounded * -(-self.threads // 32) * 32 > REGISTERS:
             yield f"{usage.registers} registers for each of {self.threads} threads"
-        if usage.shared > STATIC_SHARED:
-            yield f"{usage.shared} bytes of static shared memory"
         if self.shared > self.gpu.shared:
             yield f"{self.shared} bytes of shared memory, of {self.gpu.shared}"
         for launch in self.launches:
@@ -92,7 +87,7 @@ class Sighting:
 def examine(kernel: Kernel, arch: str) -> tuple[Usage, str]:
     """What a kernel uses, or why it does not compile."""
     try:
-        return cubin(kernel, arch).usage, ""
+        return compile(kernel.source, kernel.name, arch).usage, ""
     except CompileError as failure:
         return Usage(0, 0, 0, 0, 0), str(failure)
 
@@ -138,8 +133,8 @@ def main() -> int:
     print(f"{'':8}{'kernels':>8}{'seconds':>9}{'registers':>11}{'shared':>9}{'faults':>8}")
     found: list[Sighting] = []
     for arch in asked.arch or GPUS:
-        start = time.perf_counter()
-        some = sweep(asked.nets or list(EXAMPLES), GPUS[arch], supported(GPUS[arch], asked.precision or PRECISIONS))
+        start, precisions = time.perf_counter(), supported(GPUS[arch], asked.precision or PRECISIONS)
+        some = sweep(asked.nets or list(EXAMPLES), GPUS[arch], precisions)
         row(arch, some, time.perf_counter() - start)
         found += some
     return report(found)
