@@ -28,6 +28,7 @@ from alexnet_ir.setup import Setup
 
 EXAMPLES = {path.stem: path for path in sorted((Path(__file__).parents[3] / "examples").glob("*.alx"))}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
+
 # What all GPUs can do, in the words of the CUDA C++ Programming Guide's table of compute capabilities.
 REGISTERS = 65536  # of a block
 REGISTER_UNIT = 8  # a thread's are rounded up to so many
