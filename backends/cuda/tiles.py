@@ -26,6 +26,7 @@ STAGES = (4, 3, 2)
 # of shared memory, which is about the same in all generations.
 PRODUCTS_A_CYCLE = 512  # of tf32; bf16 twice that, and its chunk is twice as deep
 SHARED_A_CYCLE = 128  # bytes
+SPLIT_A_CYCLE = 100  # bytes of fragments in two, for the three products of fp32
 BARRIER = 120.0  # for each chunk, hidden by what else runs there
 START = 1500.0  # of a tile: the pipeline is filled and the results are written
 WARPS = 8  # fewer than that hide too little
@@ -58,11 +59,12 @@ class Tile:
         return (2 * sums if precision == "fp32" else sums) + 2 * fragments + 56
 
     def cycles(self, precision: Precision) -> float:
-        """For a chunk: of multiplying or of moving through shared memory, whichever takes longer."""
-        warps = self.threads // 32
-        products = self.rows * self.columns * ELEMENTS["tf32"] * (3 if precision == "fp32" else 1)
-        moved = self.stage + warps * sum(self.warp) * CHUNK
-        return max(products / PRODUCTS_A_CYCLE, moved / SHARED_A_CYCLE)
+        """For a chunk: of multiplying or of moving through shared memory, whichever takes longer; and of splitting."""
+        warps, several = self.threads // 32, 3 if precision == "fp32" else 1
+        products = self.rows * self.columns * ELEMENTS["tf32"] * several
+        read = warps * sum(self.warp) * CHUNK
+        split = read / SPLIT_A_CYCLE if precision == "fp32" else 0.0
+        return max(products / PRODUCTS_A_CYCLE, (self.stage + read) / SHARED_A_CYCLE) + split
 
     def __str__(self) -> str:
         return f"{self.rows} x {self.columns}"

@@ -34,11 +34,12 @@
 // the banks once, so vector v of a row lies at place v ^ swizzle(row), which differs among the 8 rows: neither writing
 // nor reading meets a bank twice.
 //
-// The pipeline: while chunk i is multiplied, copies of chunks i + 1 ... i + STAGES - 1 are on their way, and within a
-// chunk the fragments of its step s + 1 are read while those of step s are multiplied.
+// The pipeline: while chunk i is multiplied, copies of chunks i + 1 ... i + STAGES - 1 are on their way, those of the last
+// started a part at each of the chunk's STEPS; and while the fragments of a step are multiplied, those of the next are
+// read, beyond the end of a chunk too. So one barrier a chunk is enough.
 //
 // Precision: operands stored f32 are rounded to tf32 as fragments (ROUND), operands stored tf32 or bf16 are multiplied
-// as they are. With THREE_PRODUCTS each f32 is split, hi = tf32(v), lo = tf32(v - hi), and lo*hi + hi*lo + hi*hi is
+// as they are. With THREE_PRODUCTS each f32 is split, hi = tf32(v), lo = v - hi, and lo*hi + hi*lo + hi*hi is
 // summed; because tensor cores truncate when they add, each chunk has sums of its own, added to the totals in ordinary
 // registers. All sums are f32.
 
@@ -125,29 +126,39 @@ __device__ __forceinline__ Sources sources_of(int first_row, int group, Axis ver
   return of;
 }
 
-// Start the copies of one vector of each of this thread's rows and columns. `depth` is the vector's first element.
-__device__ __forceinline__ void copy_chunk(unsigned char *stage, int depth, const X_T *x, const Sources &sources,
-                                           const X_T *f, int columns, Axis vertical, Axis horizontal) {
+// One vector of depth, the same for all rows that a thread copies: where it lies in f and, from a row's first tap, in x;
+// and the bits of its tap. Beyond the depth there are zeros.
+struct Depth {
+  int f, x;
+  unsigned tap;
+  bool there;
+};
+
+__device__ __forceinline__ Depth depth_of(int depth, Axis vertical, Axis horizontal) {
+  const bool there = depth < vertical.taps * horizontal.taps * CHANNELS;
+  const unsigned tap = there ? (unsigned)depth / CHANNELS : 0, channel = (unsigned)depth % CHANNELS;
+  const int h = there ? tap / (unsigned)horizontal.taps : 0, w = there ? tap % (unsigned)horizontal.taps : 0;
+  return {depth, h * TAP_STEP_H * (int)X_SH + w * TAP_STEP_W * (int)X_SW + (int)channel, 1u << h | 0x10000u << w, there};
+}
+
+// Start a part (of STEPS) of this thread's copies: one vector of each of its rows and columns.
+__device__ __forceinline__ void copy_part(int part, unsigned char *stage, const Depth &depth, const X_T *x,
+                                          const Sources &sources, const X_T *f, int columns) {
   const int row = threadIdx.x / 8, vector = threadIdx.x % 8;
-  const unsigned tap = (unsigned)depth / CHANNELS, channel = (unsigned)depth % CHANNELS;
-  const int tap_h = tap / (unsigned)horizontal.taps, tap_w = tap % (unsigned)horizontal.taps;
-  const bool deep = depth < vertical.taps * horizontal.taps * CHANNELS;
-  const int shift = tap_h * TAP_STEP_H * (int)X_SH + tap_w * TAP_STEP_W * (int)X_SW + (int)channel;
-  const unsigned both = 1u << tap_h | 0x10000u << tap_w;
 #pragma unroll
-  for (int i = 0; i < COPIED_ROWS; i++) {
-    const bool inside = INSIDE || (sources.inside[i] & both) == both;
+  for (int i = part; i < COPIED_ROWS; i += STEPS) {
+    const bool valid = depth.there && (INSIDE || (sources.inside[i] & depth.tap) == depth.tap);
     const int at = row + i * AT_ONCE;
     copy_async_16(stage + at * ROW_BYTES + (vector ^ swizzle_row(at)) * 16,
-                  x + (deep && inside ? sources.offset[i] + shift : 0), deep && inside);
+                  x + (valid ? sources.offset[i] + depth.x : 0), valid);
   }
 #pragma unroll
-  for (int i = 0; i < COPIED_COLUMNS; i++) {
+  for (int i = part; i < COPIED_COLUMNS; i += STEPS) {
     const int at = row + i * AT_ONCE;
     if (TILE_COLUMNS % AT_ONCE != 0 && at >= TILE_COLUMNS) break;
-    const bool valid = deep && at < columns;
+    const bool valid = depth.there && at < columns;
     copy_async_16(stage + (TILE_ROWS + at) * ROW_BYTES + (vector ^ swizzle_column(at)) * 16,
-                  f + (valid ? at * PITCH + depth : 0), valid);
+                  f + (valid ? at * PITCH + depth.f : 0), valid);
   }
 }
 
@@ -186,13 +197,14 @@ __device__ __forceinline__ void read(Fragments &fragments, const unsigned char *
 
 typedef float Sums[DOWN][ACROSS][4];
 
-// v = hi + lo, both tf32.
+// v = hi + lo. Of lo, tensor cores take the first bits themselves. Whole-number arithmetic rounds faster than a conversion; a
+// NaN that it turns into another number is one in lo.
 template <int N>
 __device__ __forceinline__ void split(unsigned (&hi)[N], unsigned (&lo)[N], const unsigned (&v)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++) {
-    hi[i] = to_tf32(__uint_as_float(v[i]));
-    lo[i] = to_tf32(__uint_as_float(v[i]) - __uint_as_float(hi[i]));
+    hi[i] = (v[i] + 0x1000u) & 0xffffe000u;
+    lo[i] = __float_as_uint(__uint_as_float(v[i]) - __uint_as_float(hi[i]));
   }
 }
 
@@ -229,14 +241,13 @@ __device__ __forceinline__ void multiply(Sums &sums, Fragments &fragments) {
   }
 }
 
-__device__ __forceinline__ void multiply_chunk(Sums &sums, const unsigned char *stage, const Reader &reader) {
-  Fragments fragments[2];
-  read(fragments[0], stage, reader, 0);
+__device__ __forceinline__ void add(Sums &sums, const Sums &part) {
 #pragma unroll
-  for (int step = 0; step < STEPS; step++) {
-    if (step + 1 < STEPS) read(fragments[(step + 1) % 2], stage, reader, step + 1);
-    multiply(sums, fragments[step % 2]);
-  }
+  for (int i = 0; i < DOWN; i++)
+#pragma unroll
+    for (int j = 0; j < ACROSS; j++)
+#pragma unroll
+      for (int e = 0; e < 4; e++) sums[i][j][e] += part[i][j][e];
 }
 
 // --- storing ----------------------------------------------------------------------------------------------------------
@@ -264,38 +275,49 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 
   const Sources sources = sources_of(first_row + threadIdx.x / 8, group, vertical, horizontal);
   f += ((index_t)(blockIdx.y * GROUPS + group) * COLUMNS + first_column) * PITCH;
-  const auto copy = [&](int chunk, int slot) {
-    if (chunk < chunks)
-      copy_chunk(ring + slot * STAGE_BYTES, chunk * DEEP + threadIdx.x % 8 * VECTOR, x, sources, f,
-                 COLUMNS - first_column, vertical, horizontal);
-    copy_async_commit();
+  const auto depth = [&](int chunk) {
+    return depth_of(chunk * DEEP + threadIdx.x % 8 * VECTOR, vertical, horizontal);
+  };
+  const auto copy = [&](int part, int slot, const Depth &at) {
+    copy_part(part, ring + slot * STAGE_BYTES, at, x, sources, f, COLUMNS - first_column);
   };
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int warp_row = warp % WARPS_DOWN * WARP_ROWS, warp_column = warp / WARPS_DOWN * WARP_COLUMNS;
   const Reader reader = reader_of(lane, warp_row, warp_column);
 
+  // Zeros are copied for chunks beyond the depth.
+  for (int chunk = 0; chunk < STAGES - 1; chunk++) {
+    const Depth at = depth(chunk);
+#pragma unroll
+    for (int part = 0; part < STEPS; part++) copy(part, chunk, at);
+    copy_async_commit();
+  }
+  const auto arrived = [&]() {
+    copy_async_wait<STAGES - 2>();  // this thread's copies of the next chunk have arrived,
+    __syncthreads();                // everybody's have, and nobody reads the last chunk any more
+  };
+  arrived();
+  Fragments fragments[2];
+  read(fragments[0], ring, reader, 0);
   Sums sums = {};
-  for (int chunk = 0; chunk < STAGES - 1; chunk++) copy(chunk, chunk);
   int slot = 0, free = STAGES - 1;  // of the ring: what is multiplied, and what was multiplied last
   for (int chunk = 0; chunk < chunks; chunk++) {
-    copy_async_wait<STAGES - 2>();  // this thread's copies of the chunk have arrived,
-    __syncthreads();                // everybody's have, and nobody reads the free slot any more
-    copy(chunk + STAGES - 1, free);
-    if (THREE_PRODUCTS) {
-      Sums part = {};
-      multiply_chunk(part, ring + slot * STAGE_BYTES, reader);
+    const Depth ahead = depth(chunk + STAGES - 1);
+    Sums part = {};  // of the chunk, with three products
 #pragma unroll
-      for (int i = 0; i < DOWN; i++)
-#pragma unroll
-        for (int j = 0; j < ACROSS; j++)
-#pragma unroll
-          for (int e = 0; e < 4; e++) sums[i][j][e] += part[i][j][e];
-    } else {
-      multiply_chunk(sums, ring + slot * STAGE_BYTES, reader);
+    for (int step = 0; step < STEPS; step++) {
+      copy(step, free, ahead);
+      if (step == STEPS - 1) {
+        copy_async_commit();
+        free = slot;
+        slot = slot + 1 < STAGES ? slot + 1 : 0;
+        arrived();
+      }
+      read(fragments[(step + 1) % 2], ring + slot * STAGE_BYTES, reader, (step + 1) % STEPS);
+      multiply(THREE_PRODUCTS ? part : sums, fragments[step % 2]);
     }
-    free = slot;
-    slot = slot + 1 < STAGES ? slot + 1 : 0;
+    if (THREE_PRODUCTS) add(sums, part);
   }
 
   // A lane has rows lane / 4 and 8 more of each fragment, and four columns of each pair of fragments.
