@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.found import machine_of
+from alexnet_ir.backends.cuda.found import available, machine_of
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu, Precision
 from alexnet_ir.backends.cuda.host.compile import compiler
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.reference.executor import ReferenceBackend
-from alexnet_ir.diagnostics import AlexnetError, error, listed
+from alexnet_ir.diagnostics import error, listed
 from alexnet_ir.ir.profile import PROFILES, Profile, profile_of
 
 NUMPY: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
@@ -62,7 +62,7 @@ def setup_of(
     """From the words of the command line; AlexnetError where there is no such device, placement or profile. Devices
     need not be `present` to compile for them: GPUs are planned for as devices of the profile, the paper's if none is
     named."""
-    names = tuple(name.strip() for name in (devices or "cpu").split(","))
+    names = tuple(name.strip() for name in (devices or (default_devices() if present else "cpu")).split(","))
     _check_names(devices, names)
     if names[0] in NUMPY:
         _refuse_kernels(names[0], kernels)
@@ -141,10 +141,10 @@ def _precision(name: str | None, gpu: Gpu) -> Precision:
     return "tf32" if gpu.tensor_cores else "fp32"
 
 
-def default_device() -> str:
-    """The first GPU if one can be used, else the CPU."""
-    try:
-        machine_of((0,), True)
-    except AlexnetError:
-        return "cpu"
-    return "0"
+def default_devices(count: int = 1) -> str:
+    """So many GPUs, or as many logical devices on the first; on the CPU where no GPU can be used."""
+    found = available()
+    gpus = [] if found.missing else [str(gpu.number) for gpu in found.gpus]
+    if not gpus:
+        return ",".join(["cpu"] * count)
+    return ",".join(gpus[:count] if len(gpus) >= count else gpus[:1] * count)

@@ -10,7 +10,7 @@ from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.passes.placements import BUILT_IN
 from alexnet_ir.placement import SINGLE
-from alexnet_ir.setup import PLANNED_ARCH, Kernels, Setup, setup_of
+from alexnet_ir.setup import PLANNED_ARCH, Kernels, Setup, default_devices, setup_of
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
@@ -46,7 +46,8 @@ def setup_from(args: argparse.Namespace, model: Model, *, present: bool = True) 
     for."""
     devices = args.devices
     if devices is None and args.place is not None:
-        devices = ",".join(["cpu"] * _devices_of(args.place, model))
+        count = _devices_of(args.place, model)
+        devices = default_devices(count) if present else ",".join(["cpu"] * count)
     if devices is None and getattr(args, "emit", None) == "cuda":
         devices, args.arch = "0", args.arch or PLANNED_ARCH
     kernels = Kernels(args.precision, args.arch, args.graph, args.check)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.cli.model import choice_of, model_path, setup_from
 from alexnet_ir.cli.terminal import show
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import load, read_source
+from alexnet_ir.setup import Setup
 from alexnet_ir.training.loop import Limits, TrainingRun
 from alexnet_ir.training.run import RunFolder, new_run_path
 from alexnet_ir.training.step import SEEDS
@@ -27,9 +29,8 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
     training = TrainingRun(model, choice, setup, limits)
     folder = RunFolder(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
-    chosen = "" if args.devices else " (no GPU can be used)"
     print(
-        f"training {model.net} of {path} by `train {training.recipe.name}` on {', '.join(setup.devices)}{chosen}"
+        f"training {model.net} of {path} by `train {training.recipe.name}` on {_devices(setup, args)}"
         f"{_placed(training)}: "
         f"{len(training.data.train):,} images, batch {model.batch}, {training.steps_per_epoch} steps an epoch, "
         f"seed {training.step.seed}",
@@ -40,6 +41,14 @@ def run(args: argparse.Namespace) -> int:
     finally:
         print(f"the run is in {folder.path}", flush=True)
     return 0
+
+
+def _devices(setup: Setup, args: argparse.Namespace) -> str:
+    """What the run is on, and in which precision kernels are; or why on no GPU, where nobody said so."""
+    names = ", ".join(f"GPU {name}" if name.isdecimal() else name for name in setup.devices)
+    if isinstance(setup.backend, CudaBackend):
+        return f"{names} in {setup.backend.precision}"
+    return names if args.devices else f"{names} (no GPU can be used)"
 
 
 def _placed(training: TrainingRun) -> str:
