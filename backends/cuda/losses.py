@@ -115,19 +115,22 @@ def _loss(op: Op, operands: tuple[Tensor, ...], mean: Tensor, out: Tensor, start
 
 
 def _row_macros(is_share: bool) -> str:
-    """Where a row's largest score and sum of exponentials are from: of a share, they are given."""
+    """Where a row's largest score and sum of exponentials are from (of a share, they are given), and the loss of a label
+    that is not among its classes."""
     if is_share:
         parameters = ", const MAX_T *largest_of, const SUM_OF_T *sum_of"
-        largest, total = "get(largest_of + n)", "get(sum_of + n)"
+        largest, total, elsewhere = "get(largest_of + n)", "get(sum_of + n)", "0.0f"
     else:
-        parameters, largest, total = "", "row_max(row)", "row_exp_sum(row, largest)"
-    return f"#define ROW_PARAMETERS {parameters}\n#define LARGEST {largest}\n#define SUM {total}\n"
+        parameters, largest, total, elsewhere = "", "row_max(row)", "row_exp_sum(row, largest)", "NAN"
+    macros = {"ROW_PARAMETERS": parameters, "LARGEST": largest, "SUM": total, "ELSEWHERE": elsewhere}
+    return "".join(f"#define {name} {value}\n" for name, value in macros.items())
 
 
 def loss(site: Site, epilogue: Epilogue) -> Emission:
     """A loss, and what its gradient reads."""
     assert not epilogue.ops
-    return _loss(site.op, site.operands, *site.results)
+    mean, out = site.results
+    return _loss(site.op, site.operands, mean, out)
 
 
 def loss_with_grad(site: Site) -> Emission:

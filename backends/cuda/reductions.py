@@ -96,7 +96,7 @@ def columns(gpu: Gpu, *tensors: Tensor) -> Columns:
     down = THREADS // across
     rows = math.prod(views[0].shape) // count
     most = max(1, 4 * gpu.multiprocessors // -(-count // (width * across)))
-    return Columns(views, width, across, down, -(-rows // min(most, -(-rows // (16 * down)))))
+    return Columns(views, width, across, down, -(-rows // min(most, -(-rows // (8 * down)))))
 
 
 # --- ops --------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-// Adam (Kingma and Ba 2015, algorithm 1), for many parameters (updates.cu): with g = gradient + weight_decay decay_mult w and t =
-// step + 1,
+// Adam (Kingma and Ba 2015, algorithm 1), for many parameters (updates.cu): with g = gradient + weight_decay decay_mult
+// w and t = step + 1,
 //     m' = beta1 m + (1 - beta1) g,   s' = beta2 s + (1 - beta2) g^2,
 //     w' = w - lr lr_mult (m' / (1 - beta1^t)) / (sqrt(s' / (1 - beta2^t)) + eps).
 // A parameter's places: w, m, s, gradient, step, lr, beta1, beta2, eps, weight_decay, lr_mult, decay_mult; w', m', s'.
@@ -18,7 +18,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) adam(void *const *table) {
   T13_T *new_m = (T13_T *)at_table[13];
   T14_T *new_s = (T14_T *)at_table[14];
   const float beta1 = rate<T6_T>(at_table, 6), beta2 = rate<T7_T>(at_table, 7), eps = rate<T8_T>(at_table, 8);
-  const float decay = rate<T9_T>(at_table, 9) * rate<T11_T>(at_table, 11), t = (float)(int)rate<T4_T>(at_table, 4) + 1.0f;
+  const float decay = rate<T9_T>(at_table, 9) * rate<T11_T>(at_table, 11);
+  const float t = (float)(int)rate<T4_T>(at_table, 4) + 1.0f;
   const float step = rate<T5_T>(at_table, 5) * rate<T10_T>(at_table, 10) / correction(beta1, t);
   const float over = 1.0f / correction(beta2, t);
   over_share(share, [&](index_t at, auto width) {

@@ -1,8 +1,8 @@
 // The mean and the sum of squared distances from it (M2) of each column over the block's rows (columns.cu):
 // means[block, column], squares[block, column].
 //
-// A thread takes 8 rows at a time: their mean, their M2, and merges these with what it has (moments.cu). Then the block's
-// threads are merged in order.
+// A thread takes 8 rows at a time: their mean, their M2, and merges these with what it has (moments.cu). Then the
+// block's threads are merged in order.
 
 constexpr int BATCH = 8;
 

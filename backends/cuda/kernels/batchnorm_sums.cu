@@ -2,7 +2,8 @@
 // grad (x - mean) / sqrt(variance + EPS), and biases[block, column] of grad alone.
 
 extern "C" __global__ void __launch_bounds__(TX * TY)
-    batchnorm_sums(float *weights, float *biases, const G_T *grad, const X_T *x, const MEAN_T *mean, const VARIANCE_T *variance) {
+    batchnorm_sums(float *weights, float *biases, const G_T *grad, const X_T *x, const MEAN_T *mean,
+                   const VARIANCE_T *variance) {
   const int column = own_column();
   float centre[V], inverse[V];
   get_vector(centre, mean, column);

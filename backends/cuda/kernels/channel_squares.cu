@@ -1,6 +1,7 @@
 // partials[block, column] = the sum of (X - mean)^2 over the block's rows (columns.cu).
 
-extern "C" __global__ void __launch_bounds__(TX * TY) channel_squares(float *partials, const X_T *x, const MEAN_T *mean) {
+extern "C" __global__ void __launch_bounds__(TX * TY)
+    channel_squares(float *partials, const X_T *x, const MEAN_T *mean) {
   const int column = own_column();
   float centre[V];
   get_vector(centre, mean, column);

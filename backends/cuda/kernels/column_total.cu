@@ -1,7 +1,7 @@
 // out[column] = the sum of partials[block, column] over BLOCKS blocks.
 //
-// A block of 32 x LANES threads takes 32 columns; lane t adds up blocks t, t + LANES ..., then the lanes are added up in
-// order. A column is a channel or, if there are POSITIONS a channel, a [position, channel] which goes to [channel,
+// A block of 32 x LANES threads takes 32 columns; lane t adds up blocks t, t + LANES ..., then the lanes are added up
+// in order. A column is a channel or, if there are POSITIONS a channel, a [position, channel] which goes to [channel,
 // position].
 
 constexpr int LANES = 16;

@@ -1,9 +1,9 @@
 // What kernels share that reduce over the rows of a value [N, C, H, W], a row being an (n, h, w) and a column a channel
 // (or, where a value is taken as [N, C H W], a position).
 //
-// A block is TX x TY threads; thread (tx, ty) goes over rows FIRST + ty, + TY, + 2 TY ... of the SPAN rows of its block,
-// and V columns side by side (16 bytes where they lie so; then a warp reads whole lines). Whatever is added up is so in
-// one order: of rows in runs of RUN, of runs in a thread, of threads in a block, of blocks in a second kernel.
+// A block is TX x TY threads; thread (tx, ty) goes over rows FIRST + ty, + TY, + 2 TY ... of the SPAN rows of its
+// block, and V columns side by side (16 bytes where they lie so; then a warp reads whole lines). Whatever is added up
+// is so in one order: of rows in runs of RUN, of runs in a thread, of threads in a block, of blocks in a second kernel.
 
 constexpr int RUN = 32;
 

@@ -1,6 +1,6 @@
-// losses[n] = the sum over the wrong classes c of max(0, 1 + score[c] - score[label]), and of each score the margin's slope
-// (1 where it is above 0, less the number of these at the label), or the mean loss's gradient: slope START / COUNT. A block
-// is a row (rows.cu). `out` may not lie over `scores`. A label that is no class makes the loss NaN.
+// losses[n] = the sum over the wrong classes c of max(0, 1 + score[c] - score[label]), and of each score the margin's
+// slope (1 where it is above 0, less the number of these at the label), or the mean loss's gradient: slope START /
+// COUNT. A block is a row (rows.cu). `out` may not lie over `scores`. A label that is no class makes the loss NaN.
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     hinge(float *losses, OUT_T *out, const SCORES_T *scores, const int *label START_PARAMETER) {

@@ -1,5 +1,5 @@
-// out[n, c] = (KEPT[n, c] - [c is the label]) grad / COUNT: the gradient of a mean loss from what the loss kept, its softmax
-// (IS_LABEL says which class is label[n]) or slopes (there is no label). A thread makes one element.
+// out[n, c] = (KEPT[n, c] - [c is the label]) grad / COUNT: the gradient of a mean loss from what the loss kept, its
+// softmax (IS_LABEL says which class is label[n]) or slopes (there is no label). A thread makes one element.
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     loss_grad(OUT_T *out, const GRAD_T *grad, const KEPT_T *kept LABEL_PARAMETER) {

@@ -1,10 +1,10 @@
 // out = EPILOGUE(x), element by element: every pointwise op, and whatever only moves elements (flatten, slice, concat,
 // another layout, another stored type).
 //
-// OUT and X are given as [N, C, H, W] with any strides, X_AT and OUT_AT elements into their memory. A thread makes CHUNK
-// channels side by side (16 bytes of the narrowest type, or 1 where they do not lie so); threads go through `out` in the
-// order in which it lies: channels first of all where LAST, else columns. Each element is read before it is written by
-// the same thread, so `out` may lie over `x` where both lie alike.
+// OUT and X are given as [N, C, H, W] with any strides, X_AT and OUT_AT elements into their memory. A thread makes
+// CHUNK channels side by side (16 bytes of the narrowest type, or 1 where they do not lie so); threads go through `out`
+// in the order in which it lies: channels first of all where LAST, else columns. Each element is read before it is
+// written by the same thread, so `out` may lie over `x` where both lie alike.
 
 #if RAW  // nothing is computed: any type, as it is
 template <class T> __device__ __forceinline__ void move_chunk(T *out, const T *x) {

@@ -1,5 +1,6 @@
 // What kernels share that reduce over the classes of scores [n, classes]: a block is a row, its THREADS threads go over
-// the classes thread by thread, and what they have is brought together in a fixed order: in each warp, then warp by warp.
+// the classes thread by thread, and what they have is brought together in a fixed order: in each warp, then warp by
+// warp.
 
 template <class Merge> __device__ __forceinline__ float over_block(float v, Merge merge) {
   __shared__ float shared[32];

@@ -1,8 +1,9 @@
-// What kernels share that update many parameters in one launch. table[PLACES p + i] is the address of the i-th operand of
-// parameter p or, after its operands, of its results; sizes and the first block of each parameter are constants.
+// What kernels share that update many parameters in one launch. table[PLACES p + i] is the address of the i-th operand
+// of parameter p or, after its operands, of its results; sizes and the first block of each parameter are constants.
 //
-// A block takes ELEMENTS elements of one parameter, a thread V side by side (16 bytes) at a time. All tensors of a parameter lie
-// alike. A thread reads an element of every tensor before it writes there, so results may lie over their own operands.
+// A block takes ELEMENTS elements of one parameter, a thread V side by side (16 bytes) at a time. All tensors of a
+// parameter lie alike. A thread reads an element of every tensor before it writes there, so results may lie over their
+// own operands.
 
 constexpr int ELEMENTS = 16 * THREADS;
 

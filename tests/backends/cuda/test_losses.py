@@ -87,10 +87,18 @@ def test_a_score_that_is_no_number_spoils_its_row_alone() -> None:
     np.testing.assert_array_equal(run(RowMax(), [scores])[0], scores.max(axis=1))
 
 
+@pytest.mark.parametrize("loss", [SoftmaxCrossEntropy(), Hinge()], ids=str)
+def test_a_label_that_is_no_class_makes_the_loss_nan(loss: LossOp) -> None:
+    scores, label = batch(3, 40)
+    for wrong in (40, -1):
+        assert np.isnan(run(loss, [scores, np.where(label == label[1], wrong, label).astype("i4")])[0])
+
+
 def test_shares_of_the_classes_make_the_whole() -> None:
     scores, label = batch(6, 70)
     (largest,) = run(RowMax(), [scores])
-    sums = sum(run(RowExpSum(), [part, largest])[0] for part in (scores[:, :35], scores[:, 35:]))
+    left, right = (run(RowExpSum(), [part, largest])[0] for part in (scores[:, :35], scores[:, 35:]))
+    sums = left + right
     whole, softmax = expected(SoftmaxCrossEntropy(), [scores, label])
     shares = [
         run(
