@@ -115,8 +115,8 @@ def _loss(op: Op, operands: tuple[Tensor, ...], mean: Tensor, out: Tensor, start
 
 
 def _row_macros(is_share: bool) -> str:
-    """Where a row's largest score and sum of exponentials are from (of a share, they are given), and the loss of a label
-    that is not among its classes."""
+    """Where a row's largest score and sum of exponentials are from (of a share, they are given), and the loss of a
+    label that is not among its classes."""
     if is_share:
         parameters = ", const MAX_T *largest_of, const SUM_OF_T *sum_of"
         largest, total, elsewhere = "get(largest_of + n)", "get(sum_of + n)", "0.0f"

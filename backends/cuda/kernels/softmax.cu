@@ -1,4 +1,5 @@
-// losses[n] = -log softmax(scores[n])[label[n] - FIRST], and of each score its softmax, or the mean loss's gradient (softmax - [c is the label]) START / COUNT. A block is a row (rows.cu).
+// losses[n] = -log softmax(scores[n])[label[n] - FIRST], and of each score its softmax, or the mean loss's gradient
+// (softmax - [c is the label]) START / COUNT. A block is a row (rows.cu).
 // Where these are not all classes the loss of a label elsewhere is 0; otherwise a label that is no class makes it NaN.
 //
 // log softmax = (score - largest) - log(sum of exp(score - largest)), so that nothing overflows. LARGEST and SUM are
