@@ -48,6 +48,11 @@ class Model:
     data: spec.DataSpec | None
     places: tuple[spec.PlaceSpec, ...]
     warnings: tuple[Diagnostic, ...]
+    choice: Choice = field(default_factory=Choice, repr=False, compare=False)
+
+    def at_batch(self, batch: int) -> Model:
+        """The same for another batch size; AlexnetError where something does not suit it."""
+        return load(self.source, replace(self.choice, batch=batch))
 
 
 def read_source(path: Path) -> Source:
@@ -108,7 +113,7 @@ def load(source: Source, choice: Choice | None = None) -> Model:
         raise error("this net reads no image", helps=["begin it with `image = input(3, 224, 224)`"])
     return Model(
         source, lowering.graph.name, lowering.graph, tuple(lowering.layers), (shape[0], shape[1], shape[2]),
-        lowering.batch, train, data, tuple(p for p in places if p is not None), report.warnings,
+        lowering.batch, train, data, tuple(p for p in places if p is not None), report.warnings, choice,
     )  # fmt: skip
 
 

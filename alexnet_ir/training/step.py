@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from alexnet_ir.backends.base import Executable, Storage
+from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.machine import on_gpu
 from alexnet_ir.compiler import compile_inference, compile_step, recipe_of
 from alexnet_ir.diagnostics import error
@@ -76,6 +77,8 @@ class TrainingStep:
         self.last_loss = 0.0
         self.compiled = compile_step(model, setup)
         plan = self.compiled.plan
+        if isinstance(setup.backend, CudaBackend):
+            setup.backend.check_room(plan, model.batch, lambda batch: compile_step(model.at_batch(batch), setup).plan)
         self._storage: Storage = setup.backend.storage(plan, initial_values(plan, self.seed))
         self._training: Executable = setup.backend.build(plan, self._storage)
         self._rates = {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 from alexnet_ir.backends.base import Storage
 from alexnet_ir.backends.cuda.executable import CudaExecutable
+from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
 from alexnet_ir.backends.cuda.machine import Machine
 from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.cuda.room import needed, shortage
 from alexnet_ir.backends.cuda.storage import CudaStorage
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
@@ -36,6 +38,15 @@ class CudaBackend:
     def target(self) -> Target:
         """What passes must know of it."""
         return self.emitter.target
+
+    def check_room(self, plan: Plan, batch: int, at_batch: Callable[[int], Plan]) -> None:
+        """AlexnetError where the GPUs have too little memory for a plan of so many images; it names a batch that fits,
+        found by plans at others."""
+        if isinstance(self.machine, CupyMachine):
+            free = [self.machine.free_bytes(device) for device in range(plan.devices)]
+            refusal = shortage(plan, free, self.machine.devices, batch, lambda other: needed(at_batch(other)))
+            if refusal is not None:
+                raise refusal
 
     def storage(self, plan: Plan, values: Mapping[str, Array]) -> CudaStorage:
         """States in the devices' memory."""

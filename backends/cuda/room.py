@@ -40,8 +40,8 @@ def shortage(
     where = f"device {gpu}" if len(sharing) == 1 else f"device {gpu}, which {len(sharing)} logical devices share"
     helps = []
     if batch is not None and retry is not None:
-        fitting = _largest(batch, lambda smaller: _short(retry(smaller), free, physical) is None)
-        helps = [f"batch {fitting} fits: --batch {fitting}" if fitting else "not even one image fits: use more devices"]
+        fitting = _largest(batch, plan.devices, lambda size: _fits(size, retry, free, physical))
+        helps = [f"batch {fitting} fits: --batch {fitting}" if fitting else "no smaller batch fits: use more devices"]
     limit = (there - RESERVE) // len(sharing) - WORKSPACE
     if limit > max(plan.arenas[device].states for device in sharing):
         helps.append(f"--memory-limit {limit >> 20}MiB computes some values again instead of keeping them")
@@ -51,6 +51,14 @@ def shortage(
         notes=[f"the states take {_size(states)}", *_largest_values(plan, sharing)],
         helps=helps,
     )
+
+
+def _fits(batch: int, retry: Needed, free: Sequence[int | None], physical: Sequence[int]) -> bool:
+    """Whether a batch of this size can be planned, and has room."""
+    try:
+        return _short(retry(batch), free, physical) is None
+    except AlexnetError:
+        return False
 
 
 def _of(wanted: int, there: int) -> str:
@@ -73,9 +81,11 @@ def _short(wanted: Sequence[int], free: Sequence[int | None], physical: Sequence
     return None
 
 
-def _largest(batch: int, fits: Callable[[int], bool]) -> int:
-    """The largest batch of a usual size below `batch` that fits, by halving; 0 if there is none."""
-    sizes = sorted({size for power in range(batch.bit_length()) for size in (2**power, 3 * 2**power) if size < batch})
+def _largest(batch: int, devices: int, fits: Callable[[int], bool]) -> int:
+    """The largest batch of a usual size below `batch` that fits, by halving; 0 if there is none. The devices share
+    out a batch evenly."""
+    shares = {share for power in range(batch.bit_length()) for share in (2**power, 3 * 2**power)}
+    sizes = sorted(share * devices for share in shares if share * devices < batch)
     low, high = 0, len(sizes)  # all below low fit, none from high on does
     while low < high:
         middle = (low + high) // 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
+from operator import attrgetter
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +25,7 @@ from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Stream
 
-from .cupy_double import Model, World, Wrong, enter, pickled
+from .cupy_double import Model, World, Wrong, double_of, enter, pickled
 from .running import needs_gxx
 
 NAN = np.float32("nan")
@@ -457,3 +459,42 @@ def test_what_cuda_reports_is_an_error_of_ours(make: Make) -> None:
     bench.machine._first._cuda.runtime.memcpyAsync = lambda *_: (_ for _ in ()).throw(RuntimeError("illegal address"))  # type: ignore[attr-defined]
     with pytest.raises(AlexnetError, match="GPU 0: illegal address"):
         bench.read(0)
+
+
+# The double against CuPy itself, where it is installed
+
+
+def parameters(function: object) -> list[str]:
+    """Names of a function's parameters; of compiled ones, as their documentation begins."""
+    try:
+        names = list(inspect.signature(function).parameters)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        first = (getattr(function, "__doc__", None) or "").partition("\n")[0]
+        inside = first.partition("(")[2].rpartition(")")[0]
+        names = [part.partition("=")[0].split()[-1] for part in inside.split(",") if part.strip()]
+    return [name for name in names if name not in ("self", "args", "kwargs")]
+
+
+def test_the_double_has_cupys_names_and_parameters() -> None:
+    real = pytest.importorskip("cupy", reason="CuPy is not installed").cuda
+    double = double_of(World()).cuda
+    looked_at = 0
+    for path in ("runtime", "driver"):
+        for name, value in vars(getattr(double, path)).items():
+            theirs = getattr(getattr(real, path), name)
+            if isinstance(value, int):
+                assert value == theirs, name
+            elif not isinstance(value, type):
+                assert parameters(value) == parameters(theirs), name
+            looked_at += 1
+    for path in ("Device", "Stream", "Event", "memory.Memory", "function.Module", "function.Function"):
+        mine, theirs = (attrgetter(path)(cuda) for cuda in (double, real))
+        for kind in (mine, *mine.__mro__[1:-1]):
+            for name, value in vars(kind).items():
+                if inspect.isfunction(value) and (not name.startswith("_") or name == "__init__"):
+                    compared = parameters(getattr(theirs, name))
+                    assert not compared or parameters(value) == compared, f"{path}.{name}"
+                    looked_at += 1
+    assert parameters(double.alloc_pinned_memory) == parameters(real.alloc_pinned_memory)
+    assert parameters(real.Graph.launch) == parameters(real.Graph.upload) == ["stream"]
+    assert looked_at > 30
