@@ -1,8 +1,8 @@
 """Convolution, local response normalisation and pooling, with their gradients, on CuPy arrays: the kernels that the
 compiler emits, for CuPy users who have none.
 
-y = alexnet_ir.functional.conv2d(x, weight, bias, stride=2, padding=1)
-pooled, argmax = alexnet_ir.functional.maxpool(y, 3, 2)
+y = functional.conv2d(x, weight, bias, stride=2, padding=1)
+pooled, argmax = functional.maxpool(y, 3, 2)
 
 Arrays are float32 and lie as [images, channels, rows, columns]; what has gaps, or does not start at a multiple of 256
 bytes, is copied first. Kernels are queued on CuPy's current stream of the arrays' GPU, and results are new CuPy arrays

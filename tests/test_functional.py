@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from alexnet_ir import functional
+import alexnet_ir
+from alexnet_ir import AlexnetError, functional, setup
 from alexnet_ir.backends.cuda import eager, executor
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.eager import CupyArrays, HostArrays
@@ -299,6 +303,36 @@ def test_nets_on_the_cpu_take_none(enter: Enter) -> None:
         step(images, LABELS)
     with pytest.raises(TypeError, match="expected a NumPy array, as the kernels run on the CPU"):
         HostMachine().adopt(0, 0, images, "float32")
-    if setup_of("reference"):
-        with pytest.raises(TypeError, match="runs on reference"):
-            TrainingStep(read_model(NET), setup_of("reference")).predict(images)
+    with pytest.raises(TypeError, match="runs on reference"):
+        TrainingStep(read_model(NET), setup_of("reference")).predict(images)
+
+
+def test_the_trainer_takes_a_precision() -> None:
+    backend = alexnet_ir.compile(NET).trainer(devices="host", precision="bf16").setup.backend
+    assert isinstance(backend, CudaBackend)
+    assert backend.precision == "bf16"
+    with pytest.raises(AlexnetError, match="--no-graph: that is of emitted CUDA kernels"):
+        alexnet_ir.compile(NET).trainer(graph=False)
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs" / "gpu.md").read_text(encoding="utf-8")
+
+
+@needs_gxx
+def test_the_page_says_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enter: Enter) -> None:
+    (tmp_path / "model.alx").write_text(NET, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "cupy", enter(World()))
+    monkeypatch.setattr(setup, "machine_of", lambda devices, graph: CupyMachine(devices, graph, pickled))
+    names: dict[str, Any] = {"images": IMAGES, "labels": LABELS}
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    for block in blocks:
+        exec(block, names)
+    assert np.isfinite(names["loss"])
+    assert names["scores"].shape == (4, 3)
+    x, weight, grad = (names[name].astype("f8") for name in ("x", "weight", "grad"))
+    geometry: dict[str, Any] = {"stride": 2, "pad": ((1, 1), (1, 1)), "round": "down"}
+    close(names["y"], exact(Conv(**geometry), x, weight))
+    close(names["grad_x"], exact(ConvGradInput(**geometry, input_size=(15, 15)), grad, weight), 2e-3)

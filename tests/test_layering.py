@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("ir",),
     ("ops",),
     ("dsl", "passes", "backends"),
-    ("setup", "placement", "measure"),
+    ("setup", "placement", "measure", "functional"),
     ("compiler",),
     ("data", "training", "examples"),
     ("cli", "report", "figures", "dense", "summary", "difference", "drawing", "api", "__init__", "__main__"),
