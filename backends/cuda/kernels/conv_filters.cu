@@ -3,8 +3,8 @@
 //   f[class][group][channel][tap_h][tap_w][kernel of the group],
 //
 // the tap r = first + STRIDE_H * tap_h being that of the class with first = (class + PAD_H) % STRIDE_H; likewise s. Rows
-// [tap_h][tap_w][kernel] begin PITCH apart and are filled as far as their class has taps; the kernels of a group are filled with
-// zeros up to CHANNELS.
+// [tap_h][tap_w][kernel] begin PITCH apart and are filled as far as their class has taps; the kernels of a group are
+// filled with zeros up to CHANNELS.
 //
 // A block takes 32 kernels x 32 channels of one tap of one group through shared memory, so that it reads and writes
 // side by side.

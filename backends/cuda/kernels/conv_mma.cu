@@ -14,8 +14,8 @@
 // Forward: SOURCE_STRIDE is the stride, the origin -pad, TAP_STEP the dilation.
 //
 // Input gradient: x is the gradient of the output, and a tap r of the kernel has brought input h to the output
-// p = (h + pad - r) / stride, if that is whole. So the inputs fall into stride_h x stride_w CLASSES by their remainder, each
-// a convolution of stride 1 with the taps r = first, first + stride, ... that fit: with h = class + stride * i,
+// p = (h + pad - r) / stride, if that is whole. So the inputs fall into stride_h x stride_w CLASSES by their remainder,
+// each a convolution of stride 1 with the taps r = first, first + stride, ... that fit: with h = class + stride * i,
 //   first = (class + pad) % stride,  p = i + (class + pad) / stride - tap.
 // Nothing is multiplied by inserted zeros. A class without taps stores the epilogue of zeros.
 //
@@ -30,13 +30,13 @@
 //           ...                                                } TILE_COLUMNS of f
 //
 // Eight threads copy the 8 vectors of a row (cp.async: 128 bytes side by side in global memory where the depth allows).
-// A fragment is read by ldmatrix: 8 lanes name the same vector of 8 rows at a time. Rows are 128 bytes apart, which is all
-// the banks once, so vector v of a row lies at place v ^ swizzle(row), which differs among the 8 rows: neither writing
-// nor reading meets a bank twice.
+// A fragment is read by ldmatrix: 8 lanes name the same vector of 8 rows at a time. Rows are 128 bytes apart, which is
+// all the banks once, so vector v of a row lies at place v ^ swizzle(row), which differs among the 8 rows: neither
+// writing nor reading meets a bank twice.
 //
 // The pipeline: while chunk i is multiplied, copies of chunks i + 1 ... i + STAGES - 1 are on their way, those of the last
 // started a part at each of the chunk's STEPS; and while the fragments of a step are multiplied, those of the next are
-// read, beyond the end of a chunk too. So one barrier a chunk is enough.
+// read, across the one barrier of a chunk too.
 //
 // Precision: operands stored f32 are rounded to tf32 as fragments (ROUND), operands stored tf32 or bf16 are multiplied
 // as they are. With THREE_PRODUCTS each f32 is split, hi = tf32(v), lo = v - hi, and lo*hi + hi*lo + hi*hi is
@@ -119,15 +119,17 @@ __device__ __forceinline__ Sources sources_of(int first_row, int group, Axis ver
     of.offset[i] = at.n * (int)X_SN + h * (int)X_SH + w * (int)X_SW + group * CHANNELS;
     of.inside[i] = 0;
 #pragma unroll
-    for (int tap = 0; tap < TAPS_H; tap++) of.inside[i] |= (unsigned)((unsigned)(h + tap * TAP_STEP_H) < X_H) << tap;
+    for (int tap = 0; tap < TAPS_H; tap++)
+      if ((unsigned)(h + tap * TAP_STEP_H) < X_H) of.inside[i] |= 1u << tap;
 #pragma unroll
-    for (int tap = 0; tap < TAPS_W; tap++) of.inside[i] |= (unsigned)((unsigned)(w + tap * TAP_STEP_W) < X_W) << (16 + tap);
+    for (int tap = 0; tap < TAPS_W; tap++)
+      if ((unsigned)(w + tap * TAP_STEP_W) < X_W) of.inside[i] |= 0x10000u << tap;
   }
   return of;
 }
 
-// One vector of depth, the same for all rows that a thread copies: where it lies in f and, from a row's first tap, in x;
-// and the bits of its tap. Beyond the depth there are zeros.
+// One vector of depth, the same for all rows that a thread copies: where it lies in a row of f and, from a row's first
+// tap, in x; and the bits of its tap. Beyond the depth there are zeros.
 struct Depth {
   int f, x;
   unsigned tap;
@@ -197,8 +199,8 @@ __device__ __forceinline__ void read(Fragments &fragments, const unsigned char *
 
 typedef float Sums[DOWN][ACROSS][4];
 
-// v = hi + lo. Of lo, tensor cores take the first bits themselves. Whole-number arithmetic rounds faster than a conversion; a
-// NaN that it turns into another number is one in lo.
+// v = hi + lo. Of lo, tensor cores take the first bits themselves. Whole-number arithmetic rounds faster than a
+// conversion; a NaN that it turns into another number is one in lo.
 template <int N>
 __device__ __forceinline__ void split(unsigned (&hi)[N], unsigned (&lo)[N], const unsigned (&v)[N]) {
 #pragma unroll
@@ -252,12 +254,14 @@ __device__ __forceinline__ void add(Sums &sums, const Sums &part) {
 
 // --- storing ----------------------------------------------------------------------------------------------------------
 
-__device__ __forceinline__ void put4(f32_t *y, const float (&v)[4]) { *(float4 *)y = make_float4(v[0], v[1], v[2], v[3]); }
+__device__ __forceinline__ void put4(f32_t *y, const float (&v)[4]) {
+  *(float4 *)y = make_float4(v[0], v[1], v[2], v[3]);
+}
 __device__ __forceinline__ void put4(tf32_t *y, const float (&v)[4]) {
   *(float4 *)y = make_float4(round_tf32(v[0]), round_tf32(v[1]), round_tf32(v[2]), round_tf32(v[3]));
 }
 __device__ __forceinline__ void put4(bf16_t *y, const float (&v)[4]) {
-  *(uint2 *)y = make_uint2(bf16_bits(v[0]) | (unsigned)bf16_bits(v[1]) << 16, bf16_bits(v[2]) | (unsigned)bf16_bits(v[3]) << 16);
+  *(uint2 *)y = make_uint2(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]));
 }
 
 // Four columns of a lane's result lie side by side and begin at a multiple of four.
@@ -333,7 +337,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
       const int column = first_column + warp_column + j * 8 + lane % 4 * 4, c = group * COLUMNS + column;
       const float sum[4] = {sums[i / 2][j][i % 2 * 2], sums[i / 2][j][i % 2 * 2 + 1],
                             sums[i / 2][j + 1][i % 2 * 2], sums[i / 2][j + 1][i % 2 * 2 + 1]};
-      if (FOUR && column < COLUMNS) {
+      if (column >= COLUMNS) continue;
+      if (FOUR) {
         const float v[4] = {EPILOGUE(sum[0], at.n, c, h, w), EPILOGUE(sum[1], at.n, c + 1, h, w),
                             EPILOGUE(sum[2], at.n, c + 2, h, w), EPILOGUE(sum[3], at.n, c + 3, h, w)};
         put4(pixel + c, v);
