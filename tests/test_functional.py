@@ -210,6 +210,21 @@ def test_parts_of_arrays_on_a_gpu_are_made_whole(enter: Enter) -> None:
         np.testing.assert_array_equal(functional.lrn(part, 3, 2, 1e-1, 0.75).get(), expected)
 
 
+def test_a_gpu_that_is_too_old_is_named(enter: Enter) -> None:
+    x = enter(World(gpus=(Model("70"),))).asarray(X)
+    with pytest.raises(AlexnetError, match="GPU 0 is sm_70: kernels are for sm_75 and later"):
+        functional.lrn(x, 3, 2, 1e-1, 0.75)
+
+
+@needs_gxx
+def test_turing_computes_in_fp32_only(enter: Enter) -> None:
+    cupy = enter(World(gpus=(Model("75"),)))
+    x, weight = cupy.asarray(X), cupy.asarray(WEIGHT)
+    close(functional.conv2d(x, weight, groups=2).get(), exact(Conv(groups=2, round="down"), X, WEIGHT), 1e-6)
+    with pytest.raises(ValueError, match="precision: expected fp32 on sm_75, found 'tf32'"):
+        functional.conv2d(x, weight, groups=2, precision="tf32")
+
+
 def test_arrays_must_lie_together(enter: Enter) -> None:
     cupy = enter(World(gpus=(Model(),) * 2))
     x = cupy.asarray(X)
