@@ -18,7 +18,7 @@ NO_COMPILER = Diagnostic("", "host needs a C++ compiler", helps=("install g++, o
 
 def run(args: argparse.Namespace) -> int:
     """Print the devices, or the same as JSON."""
-    found, gxx = available(), compiler()
+    found, gxx = available(free=True), compiler()
     missing = [*found.missing, *([] if gxx else [NO_COMPILER])]
     if args.json:
         print(json.dumps(_data(found, gxx, missing), indent=2))
@@ -32,7 +32,7 @@ def text(found: Found, gxx: str | None, missing: Sequence[Diagnostic]) -> str:
     rows = [("cpu", f"NumPy on {counted(cores(), 'core')}"), ("reference", "NumPy in float64, to compare with")]
     rows += [("host", f"emitted CUDA kernels on the CPU, by {gxx}, to look at them")] * bool(gxx)
     rows += [
-        (str(gpu.number), f"{gpu.name}, {gpu.arch}, {bytes_text(gpu.free)} free of {bytes_text(gpu.memory)}")
+        (str(gpu.number), f"{gpu.name}, {gpu.arch}, {bytes_text(gpu.free or 0)} free of {bytes_text(gpu.memory)}")
         for gpu in found.gpus
     ]
     parts = [table([("--devices", ""), *rows])]

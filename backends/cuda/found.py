@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alexnet_ir.backends.cuda import cublas
@@ -23,13 +24,14 @@ INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class FoundGpu:
-    """A GPU by its number: the generation that kernels are made for, and bytes of memory, all and free."""
+    """A GPU by its number: the generation that kernels are made for, and bytes of memory, all and free (None: nobody
+    has asked)."""
 
     number: int
     name: str
     arch: str
     memory: int
-    free: int
+    free: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class Found:
     missing: tuple[Diagnostic, ...]
 
 
-def available() -> Found:
-    """A look around; whatever goes wrong is something that is missing."""
+def available(free: bool = False) -> Found:
+    """A look around; whatever goes wrong is something that is missing. How much memory is `free` takes a while to
+    find out, and some of it, on every GPU."""
     gpus: list[FoundGpu] = []
     versions: dict[str, str] = {}
     missing: list[Diagnostic] = []
@@ -56,6 +59,8 @@ def available() -> Found:
             missing.append(Diagnostic("", f"{part.__name__[1:]}: {type(failure).__name__}: {failure}"))
         if missing and part in (_cupy, _gpus):
             break  # what follows would not work either
+    if free and not missing:
+        gpus = [replace(gpu, free=_free(gpu.number)) for gpu in gpus]
     return Found(tuple(gpus), versions, tuple(missing))
 
 
@@ -160,6 +165,11 @@ def _nvrtc(gpus: list[FoundGpu], versions: dict[str, str]) -> Iterator[Diagnosti
             notes=(nvrtc().place,),
             helps=(f'pip install "nvidia-cuda-nvrtc-cu{driver}"', "or install a newer driver"),
         )
+    known = _architectures(nvrtc().library)
+    for gpu in gpus:
+        if gpu.arch not in known and int(gpu.arch.removeprefix("sm_")) >= OLDEST:
+            message = f"NVRTC {major}.{minor} does not know {gpu.arch}, GPU {gpu.number}"
+            yield Diagnostic("", message, notes=(nvrtc().place,), helps=("install a newer CUDA or CuPy",))
 
 
 def _cublas(gpus: list[FoundGpu], versions: dict[str, str]) -> Iterator[Diagnostic]:
@@ -172,10 +182,27 @@ def _cublas(gpus: list[FoundGpu], versions: dict[str, str]) -> Iterator[Diagnost
 
 
 def _gpu(cuda: Any, number: int) -> FoundGpu:
-    with cuda.Device(number):
-        free, total = cuda.runtime.memGetInfo()
-    name = cuda.runtime.getDeviceProperties(number)["name"]
-    return FoundGpu(number, name.decode() if isinstance(name, bytes) else name, gpu_of(cuda, number).arch, total, free)
+    properties = cuda.runtime.getDeviceProperties(number)
+    arch = gpu_of(cuda, number).arch
+    return FoundGpu(number, properties["name"].decode(errors="replace"), arch, properties["totalGlobalMem"], None)
+
+
+def _free(number: int) -> int | None:
+    cuda = cupy().cuda
+    try:
+        with cuda.Device(number):
+            return int(cuda.runtime.memGetInfo()[0])
+    except RuntimeError:
+        return None  # somebody has it for himself, or it is full
+
+
+def _architectures(library: Any) -> list[str]:
+    """What NVRTC compiles for."""
+    count = ctypes.c_int()
+    library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+    found = (ctypes.c_int * count.value)()
+    library.nvrtcGetSupportedArchs(found)
+    return [f"sm_{number}" for number in found]
 
 
 def _dotted(version: int) -> str:

@@ -18,7 +18,7 @@ BARE = Found((), {}, (Diagnostic("", "CuPy is not installed", notes=("a note",),
 
 
 def pretend(found: Found, compiler: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "available", lambda: found)
+    monkeypatch.setattr(devices, "available", lambda free: found)
     monkeypatch.setattr(devices, "compiler", lambda: compiler)
 
 

@@ -456,7 +456,7 @@ def runtime_of(world: World) -> SimpleNamespace:
         return world.made_for
 
     def getDeviceProperties(device: int) -> dict[str, Any]:  # noqa: N802
-        return {"name": world.gpus[device].name.encode()}
+        return {"name": world.gpus[device].name.encode(), "totalGlobalMem": world.gpus[device].memory}
 
     def deviceGetAttribute(attrib: int, device: int) -> int:  # noqa: N802
         return {97: world.gpus[device].shared, 16: world.gpus[device].multiprocessors}[attrib]

@@ -237,19 +237,19 @@ def test_products_are_those_of_rows(
     m, n, k = 3, 5, 7
     items = [STORED_BYTES[s] for s in (stored, stored, made)]
     sizes = [count * item for count, item in zip((m * k, k * n, m * n), items, strict=True)]
-    places = [Place("operand", number, size) for number, size in enumerate(sizes)]
-    command = Gemm(*places, m, n, k, transposed, stored, made)
+    a, b, out = (Place("operand", number, size) for number, size in enumerate(sizes))
+    command = Gemm(a, b, out, m, n, k, transposed, stored, made)
     rng = np.random.default_rng(2)
     contents = [encode(rng.normal(size=size), Layout(stored)) for size in (m * k, k * n)]
     results = []
     for machine in (HostMachine(), make((0,), graph)):
-        blocks = [machine.allocate(0, 256) for _ in places]
+        blocks = [machine.allocate(0, 256) for _ in sizes]
         for block, content in zip(blocks, contents, strict=False):
             machine.upload(0, block.address, content)
         addresses = [block.address for block in blocks]
         machine.prepare([Task("product", Stream(0), (), (command,), lambda p: addresses[p.number])])()  # noqa: B023
         results.append(machine.download(0, addresses[2], sizes[2]))
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 def test_streams_and_programs_share_handles_and_workspaces(make: Make) -> None:
@@ -294,7 +294,7 @@ def test_nothing_may_be_made_while_a_graph_is_captured(make: Make) -> None:
         stream.synchronize,
     ):
         with pytest.raises(Wrong, match="captured"):
-            deed()  # type: ignore[operator]
+            deed()
 
 
 @needs_gxx
@@ -351,22 +351,37 @@ def test_free_memory_is_the_gpus(make: Make) -> None:
 # What is found and what is missing
 
 
+def supported(count: object) -> None:
+    count._obj.value = 3  # type: ignore[attr-defined]
+
+
+def write_supported(numbers: object) -> None:
+    numbers[:] = [75, 80, 90]  # type: ignore[index]
+
+
+LIBRARY = SimpleNamespace(nvrtcGetNumSupportedArchs=supported, nvrtcGetSupportedArchs=write_supported)
+
+
+def nvrtc_13() -> SimpleNamespace:
+    return SimpleNamespace(version=(13, 0), place="here", library=LIBRARY)
+
+
 def missing_of(world: World, monkeypatch: pytest.MonkeyPatch) -> str:
     enter(world, monkeypatch)
-    monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
+    monkeypatch.setattr(found, "nvrtc", nvrtc_13)
     with pytest.raises(AlexnetError) as raised:
         found.machine_of((0,))
     return str(raised.value)
 
 
 def test_gpus_and_versions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    enter(World(gpus=(Model(name="Big"), Model("120", name="Small", memory=1 << 20))), monkeypatch)
-    monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
+    enter(World(gpus=(Model(name="Big"), Model("80", name="Small", memory=1 << 20))), monkeypatch)
+    monkeypatch.setattr(found, "nvrtc", nvrtc_13)
     seen = found.available()
     assert seen.missing == ()
     assert [(g.number, g.name, g.arch, g.memory) for g in seen.gpus] == [
         (0, "Big", "sm_90", 1 << 30),
-        (1, "Small", "sm_120", 1 << 20),
+        (1, "Small", "sm_80", 1 << 20),
     ]
     assert seen.versions == {
         "cupy": "14.2.0",
@@ -375,6 +390,8 @@ def test_gpus_and_versions_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         "nvrtc": "13.0",
         "cublas": "13.1.0",
     }
+    assert [gpu.free for gpu in seen.gpus] == [None, None]
+    assert [gpu.free for gpu in found.available(free=True).gpus] == [1 << 30, 1 << 20]
     assert found.machine_of((1, 1)).devices == (1, 1)
 
 
@@ -409,9 +426,10 @@ def test_a_broken_cupy_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         (World(driver=12040), ("is for CUDA 12.4, CuPy for 13.2", "alexnet-ir[cuda12]", "cupy-cuda13x")),
         (World(driver=11080), ("is for CUDA 11.8", "install a driver for CUDA 13.2")),
         (World(gpus=()), ("sees no GPU", "nvidia-smi")),
+        (World(gpus=(Model("120"),)), ("NVRTC 13.0 does not know sm_120, GPU 0", "newer")),
         (World(has_cublas=False), ("cuBLAS was not found", "alexnet-ir[cuda13]", "libcublas.so.13")),
     ],
-    ids=["no driver", "older driver", "old driver", "no GPU", "no cuBLAS"],
+    ids=["no driver", "older driver", "old driver", "no GPU", "new GPU", "no cuBLAS"],
 )
 def test_what_is_missing_is_said(world: World, said: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     message = missing_of(world, monkeypatch)
@@ -440,7 +458,7 @@ def test_gpus_that_cannot_be_had_are_refused(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(found, "nvrtc", lambda: SimpleNamespace(version=(13, 0), place="here"))
+    monkeypatch.setattr(found, "nvrtc", nvrtc_13)
     enter(World(gpus=gpus), monkeypatch)
     with pytest.raises(AlexnetError) as raised:
         found.machine_of(devices)

@@ -13,8 +13,9 @@ from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.cublas import WORKSPACE
 from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import GPUS
-from alexnet_ir.compiler import Choice, compile_step, read_model
+from alexnet_ir.compiler import compile_step, read_model
 from alexnet_ir.diagnostics import AlexnetError, error
+from alexnet_ir.dsl.model import Choice
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.setup import Setup
 from alexnet_ir.training.step import TrainingStep
