@@ -11,6 +11,7 @@ from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.plan import Plan
+from alexnet_ir.ir.target import Target
 from alexnet_ir.ir.timeline import simulate
 from alexnet_ir.ir.types import Placement
 from alexnet_ir.ops.loss import Hinge, LossOp, SoftmaxCrossEntropy
@@ -112,9 +113,12 @@ def dense_graph(model: Model, size: Pair, hook: Hook | None = None) -> Graph:
     return run_passes(model.graph, pipeline("dense", {"fc-to-conv": FcToConv(size)}), hook)
 
 
-def plan_of(graph: Graph) -> Plan:
-    """The plan of a graph as it stands, for a backend that knows of no fusion."""
-    return PlanMemory().run(Schedule().run(graph))
+NOTHING = Target("none")
+
+
+def plan_of(graph: Graph, target: Target = NOTHING) -> Plan:
+    """The plan of a graph as it stands, without fusion."""
+    return PlanMemory(target).run(Schedule().run(graph))
 
 
 def training_passes(model: Model) -> dict[str, Pass]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet_ir.backends.cuda.encode import NUMPY, decode, encode
 from alexnet_ir.backends.cuda.launch import Move, Place
-from alexnet_ir.backends.cuda.machine import Task, on_gpu
+from alexnet_ir.backends.cuda.machine import Block, Task, on_gpu
 from alexnet_ir.backends.cuda.program import Emitter
 from alexnet_ir.backends.cuda.storage import CudaStorage
 from alexnet_ir.backends.executable import fed
@@ -28,8 +28,10 @@ class CudaExecutable:
         self.plan, self.storage, self.machine = plan, storage, storage.machine
         self._arenas = [storage.arena(device, arena.size) for device, arena in enumerate(plan.arenas)]
         self.tasks = [self._task(position, emitter) for position in range(len(plan.steps))]
-        self.tasks += self._replacements()
         self._run = self.machine.prepare(self.tasks)
+        self._between: list[Block] = []
+        replacements = self._replacements()
+        self._replace = self.machine.prepare(replacements) if replacements else None
         self._copied = 0
 
     def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
@@ -38,7 +40,10 @@ class CudaExecutable:
         self.feed(inputs)
         self._run()
         self._copied = sum(self._moved(task) for task in self.tasks)
-        return {name: self._fetched(output) for name, output in self.plan.outputs.items()}
+        outputs = {name: self._fetched(output) for name, output in self.plan.outputs.items()}
+        if self._replace:
+            self._replace()
+        return outputs
 
     def feed(self, inputs: Mapping[str, Array | float | int]) -> None:
         """Bring the inputs of one run to where they belong."""
@@ -82,20 +87,22 @@ class CudaExecutable:
         return self.address((step.operands if place.kind == "operand" else step.results)[place.number])
 
     def _replacements(self) -> list[Task]:
-        """Copy what replaces a state and does not lie in its memory, after everything else."""
-        last = {task.stream: position for position, task in enumerate(self.tasks)}
-        found = []
+        """What copies, once the outputs are fetched, what replaces a state and does not lie in its memory; states that
+        replace each other are read before any is written."""
+        reads: list[Task] = []
+        writes: list[Task] = []
         for state in self.plan.states.values():
             for device, (shard, update) in enumerate(zip(state.shards, state.updates, strict=True)):
-                if shard is not None and update not in (None, shard) and self.plan.aliases.get(str(update)) != shard:
-                    if update in self.storage.addresses:
-                        raise ValueError(f"{shard} is replaced by another state, {update}: this backend cannot do that")
-                    stream, nbytes = Stream(device), self.plan.nbytes(shard)
-                    waits = tuple(sorted(at for other, at in last.items() if other != stream))
-                    move = Move(Place("operand", 0, nbytes), Place("result", 0, nbytes))
-                    resolve = partial(_either, self.address(str(update)), self.address(shard))
-                    found.append(Task(f"{shard}.replaced", stream, waits, (move,), resolve))
-        return found
+                if shard is None or update in (None, shard) or self.plan.aliases.get(str(update)) == shard:
+                    continue
+                nbytes, source = self.plan.nbytes(shard), self.address(str(update))
+                if update in self.storage.addresses:
+                    block = self.machine.allocate(device, nbytes)
+                    self._between.append(block)
+                    reads.append(_copy(shard, device, nbytes, source, block.address))
+                    source = block.address
+                writes.append(_copy(shard, device, nbytes, source, self.address(shard)))
+        return reads + writes
 
     def _moved(self, task: Task) -> int:
         """Bytes that a transfer moves to another device."""
@@ -123,6 +130,8 @@ def _fed(name: str, planned: PlannedInput, inputs: Mapping[str, Array | float | 
     return value  # type: ignore[no-any-return]
 
 
-def _either(operand: int, result: int, place: Place) -> int:
-    """The address of the one operand or the one result."""
-    return operand if place.kind == "operand" else result
+def _copy(name: str, device: int, nbytes: int, source: int, target: int) -> Task:
+    """A task that copies bytes on a device."""
+    places = Place("operand", 0, nbytes), Place("result", 0, nbytes)
+    addresses = dict(zip(places, (source, target), strict=True))
+    return Task(f"{name}.replaced", Stream(device), (), (Move(*places),), addresses.__getitem__)

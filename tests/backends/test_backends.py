@@ -10,6 +10,10 @@ from hypothesis import given, settings
 
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.backends.cuda.backend import CudaBackend
+from alexnet_ir.backends.cuda.gpu import GPUS
+from alexnet_ir.backends.cuda.host.compile import compiler
+from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.compiler import inference_graph, plan_of, read_model, training_graph
 from alexnet_ir.ir.graph import Graph
@@ -22,11 +26,19 @@ from alexnet_ir.setup import NUMPY, Setup
 from alexnet_ir.training.step import TrainingStep, initial_values
 
 from .. import strategies
+from .cuda.running import needs_gxx
 
 REFERENCE = ReferenceBackend()
 REFERENCE32 = ReferenceBackend(np.dtype("f4"))
+HOST = CudaBackend(GPUS["sm_90"], "fp32", HostMachine())
 ALL: dict[str, Backend] = {"reference-f64": REFERENCE, "reference-f32": REFERENCE32, "cpu": CpuBackend()}
-EACH = pytest.mark.parametrize("backend", ALL.values(), ids=ALL)
+EACH = pytest.mark.parametrize(
+    "backend",
+    [
+        *(pytest.param(backend, id=name) for name, backend in ALL.items()),
+        pytest.param(HOST, id="cuda", marks=needs_gxx),
+    ],
+)
 RECIPE = "train r { batch: 4 stop: steps(3) optimizer: sgd(lr = 0.05, momentum = 0.9) seed: 3 }"
 TEXT = f"""\
 alx 1
@@ -74,6 +86,16 @@ def test_any_net_trains_alike_everywhere(grown: strategies.Grown) -> None:
         np.testing.assert_allclose(fast_weights[name], value, rtol=0, atol=slack, err_msg=name)
 
 
+@needs_gxx
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(strategies.nets())
+def test_any_net_trains_alike_as_emitted_kernels(grown: strategies.Grown) -> None:
+    exact, _ = losses(grown, REFERENCE)
+    plain, _ = losses(grown, REFERENCE32)
+    emitted, _ = losses(grown, HOST)
+    np.testing.assert_allclose(emitted, exact, rtol=1e-4, atol=1e-5 + 10 * np.abs(np.subtract(plain, exact)).max())
+
+
 @settings(max_examples=25, deadline=None)
 @given(strategies.nets())
 def test_the_same_seed_is_the_same_bits(grown: strategies.Grown) -> None:
@@ -96,7 +118,7 @@ def test_another_seed_is_another_net(backend: Backend) -> None:
 
 @EACH
 def test_the_seed_moves_the_masks_too(backend: Backend) -> None:
-    plan = plan_of(training_graph(read_model(TEXT)))
+    plan = plan_of(training_graph(read_model(TEXT)), backend.target)
     values = initial_values(plan, 0)
     feeds = {"image": images(4), "train.label": np.zeros(4, "i4"), "train.step": 0, **strategies.RATES}
     found = [
@@ -113,9 +135,10 @@ def test_masks_are_the_same_everywhere(p: float) -> None:
     seed, step = (graph.input(name, TensorType("i64", ())) for name in ("seed", "step"))
     for stream in range(3):
         graph.outputs[f"y{stream}"] = graph.emit(Dropout(p, stream=stream), x, seed, step, name="y")
-    plan = plan_of(graph)
     feeds = {"x": np.ones((3, 5, 7)), "seed": 2**40 + 9, "step": 11}
-    outputs = [b.build(plan, b.storage(plan, {})).run(feeds) for b in ALL.values()]
+    backends = [*ALL.values(), *([HOST] if compiler() else [])]
+    plans = [plan_of(graph, backend.target) for backend in backends]
+    outputs = [b.build(plan, b.storage(plan, {})).run(feeds) for b, plan in zip(backends, plans, strict=True)]
     for name in graph.outputs:
         for output in outputs[1:]:
             np.testing.assert_array_equal(output[name], outputs[0][name])
@@ -217,7 +240,7 @@ X = np.arange(6.0).reshape(2, 3)
     ],
 )
 def test_what_does_not_fit_an_input_is_refused(backend: Backend, feeds: dict[str, Any], message: str) -> None:
-    plan = plan_of(adder())
+    plan = plan_of(adder(), backend.target)
     storage = backend.storage(plan, {"w": np.ones((2, 3))})
     with pytest.raises(ValueError, match=message):
         backend.build(plan, storage).run(feeds)
@@ -226,7 +249,7 @@ def test_what_does_not_fit_an_input_is_refused(backend: Backend, feeds: dict[str
 
 @EACH
 def test_defaults_are_fed_and_states_replaced(backend: Backend) -> None:
-    plan = plan_of(adder())
+    plan = plan_of(adder(), backend.target)
     storage = backend.storage(plan, {"w": np.ones((2, 3)), "another": np.zeros(2)})
     executable = backend.build(plan, storage)
     outputs = executable.run({"x": X, "a": X, "more": 1})
@@ -239,7 +262,7 @@ def test_defaults_are_fed_and_states_replaced(backend: Backend) -> None:
 @EACH
 def test_storage_gives_and_takes_copies(backend: Backend) -> None:
     given = np.ones((2, 3), "f4" if backend is not REFERENCE else "f8")
-    storage = backend.storage(plan_of(adder()), {"w": given})
+    storage = backend.storage(plan_of(adder(), backend.target), {"w": given})
     given[...] = 5
     np.testing.assert_array_equal(storage.read("w"), np.ones((2, 3)))
     storage.read("w")[...] = 6
@@ -260,7 +283,7 @@ def test_no_array_is_shared_with_the_caller(backend: Backend) -> None:
     """Not even where an update or an output hands on what was fed or kept."""
     graph = adder()
     graph.outputs |= {"x": graph.inputs["x"], "w": graph.states["w"].read, "next": graph.named("next")}
-    plan = plan_of(graph)
+    plan = plan_of(graph, backend.target)
     storage = backend.storage(plan, {"w": np.ones((2, 3))})
     given = X.astype("f4" if backend is not REFERENCE else "f8")
     outputs = backend.build(plan, storage).run({"x": given, "a": given})
@@ -274,17 +297,17 @@ def test_no_array_is_shared_with_the_caller(backend: Backend) -> None:
 
 @EACH
 def test_a_plan_without_its_states_is_not_built(backend: Backend) -> None:
-    stateless = plan_of(Graph("net"))
+    stateless = plan_of(Graph("net"), backend.target)
     with pytest.raises(ValueError, match="the storage lacks w"):
-        backend.build(plan_of(adder()), backend.storage(stateless, {}))
+        backend.build(plan_of(adder(), backend.target), backend.storage(stateless, {}))
     with pytest.raises(ValueError, match="no values for w"):
-        backend.storage(plan_of(adder()), {})
+        backend.storage(plan_of(adder(), backend.target), {})
 
 
 @EACH
 def test_training_and_evaluation_share_their_states(backend: Backend) -> None:
     model = read_model(TEXT)
-    training, evaluation = plan_of(training_graph(model)), plan_of(inference_graph(model))
+    training, evaluation = (plan_of(g(model), backend.target) for g in (training_graph, inference_graph))
     assert evaluation.states.keys() <= training.states.keys()
     storage = backend.storage(training, initial_values(training, 0))
     train, evaluate = backend.build(training, storage), backend.build(evaluation, storage)

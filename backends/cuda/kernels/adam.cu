@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) adam(void *const *table) {
   T14_T *new_s = (T14_T *)at_table[14];
   const float beta1 = rate<T6_T>(at_table, 6), beta2 = rate<T7_T>(at_table, 7), eps = rate<T8_T>(at_table, 8);
   const float decay = rate<T9_T>(at_table, 9) * rate<T11_T>(at_table, 11);
-  const float t = (float)(int)rate<T4_T>(at_table, 4) + 1.0f;
+  const float t = rate<T4_T>(at_table, 4) + 1.0f;
   const float step = rate<T5_T>(at_table, 5) * rate<T10_T>(at_table, 10) / correction(beta1, t);
   const float over = 1.0f / correction(beta2, t);
   over_share(share, [&](index_t at, auto width) {

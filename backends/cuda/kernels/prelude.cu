@@ -32,6 +32,7 @@ __device__ __forceinline__ float get(const tf32_t *p) { return p->value; }
 __device__ __forceinline__ float get(const bf16_t *p) { return __uint_as_float((unsigned)p->bits << 16); }
 __device__ __forceinline__ float get(const u8_t *p) { return (float)*p; }
 __device__ __forceinline__ float get(const i32_t *p) { return (float)*p; }
+__device__ __forceinline__ float get(const i64_t *p) { return (float)*p; }
 __device__ __forceinline__ void put(f32_t *p, float v) { *p = v; }
 __device__ __forceinline__ void put(tf32_t *p, float v) { p->value = round_tf32(v); }
 __device__ __forceinline__ void put(bf16_t *p, float v) { p->bits = bf16_bits(v); }
