@@ -82,7 +82,10 @@ def machine_of(devices: tuple[int, ...], graph: bool = True) -> CupyMachine:
             raise error(f"{asked}: {there}", helps=[f"use --devices {alike}", "`alexnet-ir devices` lists them"])
     used = [by_number[number] for number in dict.fromkeys(devices)]
     _check_generations(asked, used)
-    return CupyMachine(devices, graph)
+    try:
+        return CupyMachine(devices, graph)
+    except RuntimeError as failure:  # one may be full, or another program's alone
+        raise error(f"{asked}: no GPU can be used: {failure}", helps=["nvidia-smi says what else uses it"]) from failure
 
 
 def _check_generations(asked: str, used: Sequence[FoundGpu]) -> None:
