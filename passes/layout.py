@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from alexnet_ir.diagnostics import listed
 from alexnet_ir.ir.layout import Layout, Stored, plain
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Program, Step
@@ -61,13 +62,18 @@ class ChooseLayouts:
             return {name: plain(type_) for name, type_ in program.types.items()}
         return _Chooser(program, storing).all()
 
+    def reasons(self, program: Program) -> dict[str, str]:
+        """Why values that products read are not rounded where they are written, by name."""
+        storing = self.target.storing
+        return {} if storing is None or storing.products == "f32" else _Chooser(program, storing).unrounded()
+
 
 class _Chooser:
     def __init__(self, program: Program, storing: Storing) -> None:
         self.program, self.storing = program, storing
-        self.fed = frozenset(shards(program.inputs.values()))
+        self.fed = dict.fromkeys(shards(program.inputs.values()))
         states, outputs = shards(program.states.values()), shards(program.outputs.values())
-        self.kept = frozenset((*states, *outputs, *(update for _, update in replacements(program))))
+        self.kept = dict.fromkeys((*states, *outputs, *(update for _, update in replacements(program))))
         self.readers: dict[str, list[Reader]] = {name: [] for name in program.types}
         for step in reversed(program.steps):
             for name, reader in _reads(step):
@@ -98,9 +104,21 @@ class _Chooser:
 
     def _rounded(self, name: str, stored: Stored) -> Stored:
         """Rounded once, here, if products read it and nobody else minds."""
-        products = [reader for reader in self.readers[name] if _multiplies(reader)]
-        minding = [reader for reader in self.readers[name] if not _multiplies(reader) and not _is_coarse(reader)]
-        return self.storing.products if stored == "f32" and products and not minding else stored
+        multiplied = any(map(_multiplies, self.readers[name]))
+        return self.storing.products if stored == "f32" and multiplied and not self._minding(name) else stored
+
+    def _minding(self, name: str) -> list[str]:
+        """The ops that should see all bits of a value."""
+        return [op.name for op, at in self.readers[name] if not _multiplies((op, at)) and not _is_coarse((op, at))]
+
+    def unrounded(self) -> dict[str, str]:
+        """Of what products read."""
+        layouts, found = self.all(), {}
+        for name, readers in self.readers.items():
+            minding = dict.fromkeys(self._minding(name))
+            if layouts[name].stored == "f32" and minding and any(map(_multiplies, readers)):
+                found[name] = f"{name} stays f32: {listed(minding)} should see all of its bits"
+        return found
 
     def _layout(self, name: str, stored: Stored) -> Layout:
         type_ = self.program.types[name]

@@ -11,6 +11,7 @@ from hypothesis import settings
 
 # There is a process for every core already; NumPy's products would start as many threads again in each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is expected is what a machine without a GPU says
 
 # Time never decides a test.
 settings.register_profile("untimed", deadline=None)

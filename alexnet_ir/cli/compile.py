@@ -26,6 +26,7 @@ from alexnet_ir.dsl.parser import parse
 from alexnet_ir.dsl.tree_text import tree_data, tree_text
 from alexnet_ir.figures import Report
 from alexnet_ir.ir.text import print_graph
+from alexnet_ir.passes.layout import ChooseLayouts
 from alexnet_ir.report import Compilation, compile_all, report_of
 
 Texts = dict[str, object]
@@ -100,10 +101,17 @@ def emitter_of(made: Compilation) -> Emitter | None:
 
 
 def reasons(made: Compilation) -> dict[int, str]:
-    """Why a step's kernels are as they are, by its position."""
-    emitter = emitter_of(made)
-    steps = made.step.plan.steps if emitter else ()
-    return {at: reason for at, step in enumerate(steps) if (reason := emitter.step(made.step.plan, step).reason)}
+    """Why a step's kernels are as they are, and its results lie so, by its position."""
+    emitter, plan = emitter_of(made), made.step.plan
+    if emitter is None:
+        return {}
+    stored = ChooseLayouts(emitter.target).reasons(plan)
+    found = {}
+    for at, step in enumerate(plan.steps):
+        why = [emitter.step(plan, step).reason, *(stored[name] for name in step.results if name in stored)]
+        if any(why):
+            found[at] = "; ".join(filter(None, why))
+    return found
 
 
 def whole_text(report: Report, dense: DenseFigures | None) -> str:
