@@ -196,18 +196,22 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGEST = """\
 import hashlib, sys
 from alexnet_ir.compiler import compile_inference, compile_step, read_model
-from alexnet_ir.setup import setup_of
-for path, place in zip(sys.argv[1::2], sys.argv[2::2]):
-    model, setup = read_model(path), setup_of("cpu,cpu", place or None)
+from alexnet_ir.backends.cuda.manifest import files, manifest
+from alexnet_ir.setup import Kernels, setup_of
+for path, place, arch in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
+    devices, kernels = ("0,1", Kernels(arch=arch)) if arch else ("cpu,cpu", Kernels())
+    model, setup = read_model(path), setup_of(devices, place or None, kernels=kernels, present=False)
     step = compile_step(model, setup)
     plans = step.plan, compile_inference(model, setup, step).plan
-    print(step.placing.name, hashlib.sha256(repr(plans).encode()).hexdigest())
+    emitted = [(files(plan, setup.backend.emitter), manifest(plan, setup.backend.emitter)) for plan in plans if arch]
+    print(step.placing.name, hashlib.sha256(repr((plans, emitted)).encode()).hexdigest())
 """
 
 
 def compiled(hash_seed: int) -> list[str]:
-    """Digests of the plans for two devices."""
-    chosen = [str(EXAMPLES / "digits.alx"), "", str(EXAMPLES / "alexnet-2012.alx"), "columns"]
+    """Digests of the plans for two devices, and of what is emitted for GPUs."""
+    nets = [("digits", "", ""), ("alexnet-2012", "columns", ""), ("alexnet-2012", "two_gpus", "sm_90")]
+    chosen = [text for net, place, arch in nets for text in (str(EXAMPLES / f"{net}.alx"), place, arch)]
     environment = os.environ | {"PYTHONHASHSEED": str(hash_seed)}
     command = [sys.executable, "-c", DIGEST, *chosen]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
@@ -215,6 +219,6 @@ def compiled(hash_seed: int) -> list[str]:
 
 def test_no_plan_depends_on_the_hash_seed() -> None:
     first = compiled(0)
-    assert len(first) == 2
+    assert len(first) == 3
     assert compiled(1) == first
     assert compiled(2) == first
