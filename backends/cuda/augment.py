@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.site import Tensor, kernel
 
 THREADS, EACH = 256, 4
@@ -43,7 +43,7 @@ def emit_augment(
         tensors={"X": images, "P": places, "S": shifts, "M": mean, "Y": result},
         constants={"FACTOR": float(augment.factor), "CENTRED": augment.centred, "MEAN_FLIPS": augment.mean_flips},
     )
-    grid = (-(-math.prod(result.shape[1:]) // (THREADS * EACH)), n, 1)
+    grid = (-(-math.prod(result.shape[1:]) // (THREADS * EACH)), min(n, MOST_BLOCKS), 1)
     arguments = tuple(tensor.place for tensor in (images, places, shifts, mean, result))
     means = "pixels" if mean.shape[2:] != (1, 1) else "channels"
     reason = f"crop, reflection, mean of {means}, colour shift and layout in one pass"

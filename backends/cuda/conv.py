@@ -7,20 +7,18 @@ from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda import simt
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
-from alexnet_ir.backends.cuda.gpu import Precision
-from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.gpu import MULTIPLIED
+from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.relayout import brought, relayout
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel
-from alexnet_ir.backends.cuda.space_to_depth import fold
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up
+from alexnet_ir.backends.cuda.space_to_depth import fold, fold_by, folded, vector
 from alexnet_ir.backends.cuda.tiles import choose
 from alexnet_ir.ir.attributes import Pair
-from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
+from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput
 
 THREADS = 256
-MULTIPLIED: dict[Precision, Stored] = {"fp32": "f32", "tf32": "tf32", "bf16": "bf16"}
-"""What operands are stored as for each precision."""
 MOST_TAPS = 16
 """Along an axis: the kernel keeps a bit of each."""
 MOST_ELEMENTS = 2**31 - 2**20
@@ -69,12 +67,13 @@ def plain(site: Site) -> str:
     """Why the plain kernel does this one; nothing if tensor cores can."""
     op, (x, weight), (result,) = site.op, site.operands, site.results
     assert isinstance(op, ConvAttributes)
-    channels, multiple = x.shape[1] // op.groups, vector(site)
-    filled = math.prod(x.shape) // channels * _up(channels, multiple)
+    channels, multiple = x.shape[1] // op.groups, vector(layout_of(site))
+    filled = math.prod(x.shape) // channels * round_up(channels, multiple)
     spread = any(s > 1 and d > 1 for s, d in zip(op.stride, _dilation(op, weight), strict=True))
     reasons = {
         f"{site.gpu.arch} has no tensor cores for these precisions": not site.gpu.tensor_cores,
         f"{channels} channels a group are no multiple of {multiple}": op.groups > 1 and channels % multiple > 0,
+        "more groups, or residue classes, than a grid has blocks": max(op.groups, math.prod(op.stride)) > MOST_BLOCKS,
         f"more than {MOST_TAPS} taps along an axis": max(weight.shape[2:]) > MOST_TAPS,
         "stride and dilation at once": isinstance(op, ConvGradInput) and spread,
         "more elements than 32 bits count": max(filled, math.prod(result.shape)) >= MOST_ELEMENTS,
@@ -82,9 +81,9 @@ def plain(site: Site) -> str:
     return next((why for why, holds in reasons.items() if holds), "")
 
 
-def vector(site: Site) -> int:
-    """Elements of 16 bytes, by which channels are copied."""
-    return 16 // STORED_BYTES[MULTIPLIED[site.precision]]
+def layout_of(site: Site) -> Layout:
+    """In which operands are multiplied."""
+    return Layout(MULTIPLIED[site.precision], channels_last=True)
 
 
 def _dilation(op: ConvAttributes, weight: Tensor) -> Pair:
@@ -104,13 +103,13 @@ def operands(site: Site, workspace: Workspace) -> Operands:
     walk = Walk(
         _pair(weight.shape[2:]), op.stride, (op.pad[0][0], op.pad[1][0]), _dilation(op, weight), op.groups, gradient
     )
-    if not gradient and blocks_pay(walk, x.shape[1], vector(site)):
-        return _space_to_depth(site, walk, workspace)
-    layout = Layout(MULTIPLIED[site.precision], channels_last=True)
+    layout = layout_of(site)
     n, channels, h, w = x.shape
+    if not gradient and fold_by(walk.taps, walk.stride, walk.dilation, channels, vector(layout)) != (1, 1):
+        return _space_to_depth(site, walk, workspace)
     launches: tuple[Launch, ...]
-    if channels % vector(site):
-        lying = workspace.tensor((n, _up(channels, vector(site)), h, w), layout)
+    if channels % vector(layout):
+        lying = workspace.tensor((n, round_up(channels, vector(layout)), h, w), layout)
         launches, how = (relayout(x, lying),), f"channels padded to {lying.shape[1]}"
     else:
         lying, launches = brought(x, layout, workspace)
@@ -121,25 +120,12 @@ def operands(site: Site, workspace: Workspace) -> Operands:
     return Operands(lying, filters, walk, (*launches, *made), how, rounded)
 
 
-def blocks_pay(walk: Walk, channels: int, multiple: int) -> bool:
-    """Whether blocks of pixels made channels are less to multiply than channels filled up to a multiple."""
-    if channels % multiple == 0 or walk.stride == (1, 1) or walk.dilation != (1, 1):
-        return False
-    filled = math.prod(walk.taps) * _up(channels, multiple)
-    blocks = math.prod(-(-taps // stride) for taps, stride in zip(walk.taps, walk.stride, strict=True))
-    return blocks * _up(channels * math.prod(walk.stride), multiple) <= filled
-
-
 def _space_to_depth(site: Site, walk: Walk, workspace: Workspace) -> Operands:
     """Both operands with blocks of stride pixels as channels; the padding becomes part of the map."""
-    (x, weight), (result,) = site.operands, site.results
-    taps = _pair([-(-taps // stride) for taps, stride in zip(walk.taps, walk.stride, strict=True)])
-    channels = _up(x.shape[1] * math.prod(walk.stride), vector(site))
-    layout = Layout(MULTIPLIED[site.precision], channels_last=True)
-    size = (result.shape[2] + taps[0] - 1, result.shape[3] + taps[1] - 1)
-    blocks = workspace.tensor((x.shape[0], channels, *size), layout)
-    filters = workspace.tensor((weight.shape[0], channels, *taps), layout)
-    launches = (fold(x, blocks, walk.stride, walk.pad), fold(weight, filters, walk.stride, (0, 0)))
+    (x, weight), (result,), layout = site.operands, site.results, layout_of(site)
+    blocks, taps, made = folded(x, walk.stride, walk.pad, walk.taps, result.shape[2:], layout, workspace)
+    filters = workspace.tensor((weight.shape[0], blocks.shape[1], *taps), layout)
+    launches = (made, fold(weight, filters, walk.stride, (0, 0)))
     walk = Walk(taps, (1, 1), (0, 0), (1, 1), walk.groups)
     return Operands(blocks, filters, walk, launches, f"space-to-depth by {_by(site)}")
 
@@ -148,7 +134,7 @@ def _filters_by_kernel(
     site: Site, walk: Walk, channels: int, workspace: Workspace
 ) -> tuple[Tensor, tuple[Launch, ...]]:
     """[kernels][taps][channels], rounded once and filled up with zeros; the weight itself where it lies so."""
-    weight, layout = site.operands[1], Layout(MULTIPLIED[site.precision], channels_last=True)
+    weight, layout = site.operands[1], layout_of(site)
     kernels, given, *_ = weight.shape
     if given == channels and not (site.precision == "tf32" and weight.layout.stored == "f32"):
         return brought(weight, layout, workspace)
@@ -176,7 +162,7 @@ def _filters_by_channel(
             **_both("PAD", walk.pad),
         },
     )
-    grid = (-(-channels // 32), -(-weight.shape[1] // 32), walk.groups * math.prod(walk.taps))
+    grid = (walk.groups * math.prod(walk.taps), -(-weight.shape[1] // 32), -(-channels // 32))
     return filters, (Launch(made, grid, (THREADS, 1, 1), (weight.place, filters.place)),)
 
 
@@ -255,7 +241,3 @@ def _by(site: Site) -> str:
 def _pair(lengths: list[int] | tuple[int, ...]) -> Pair:
     rows, columns = lengths
     return rows, columns
-
-
-def _up(count: int, multiple: int) -> int:
-    return -(-count // multiple) * multiple

@@ -12,23 +12,19 @@ from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda import simt
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
-from alexnet_ir.backends.cuda.gpu import Precision
-from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
+from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.relayout import FLOATS, brought, relayout
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel
-from alexnet_ir.backends.cuda.space_to_depth import fold
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up
+from alexnet_ir.backends.cuda.space_to_depth import fold_by, folded, vector
 from alexnet_ir.backends.cuda.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
 from alexnet_ir.ir.attributes import Pair
-from alexnet_ir.ir.layout import STORED_BYTES, Layout
+from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import ConvGradWeight
 
-PIECE_BYTES = 16
-"""What is copied at a time: channels of a group are a multiple of that."""
 MOST_ELEMENTS = 2**31 - 2**20
 """Of an operand: offsets are 32 bits."""
-MOST_GRID = 65535
-"""Groups x slices."""
 ROUNDS = range(1, 5)
 """Blocks that a multiprocessor may get, with as many slices as make them so many."""
 REDUCERS = 128
@@ -124,6 +120,8 @@ def plain(site: Site) -> str:
         return f"{site.gpu.arch} has no tensor cores for these precisions"
     if op.groups > 1 and any(tensor.shape[1] // op.groups % whole for tensor in site.operands):
         return f"kernels or channels of a group are no multiple of {whole}"
+    if op.groups > MOST_BLOCKS:
+        return "more groups than a grid has blocks"
     if max(math.prod(t.shape) // t.shape[1] * round_up(t.shape[1], whole) for t in site.operands) > MOST_ELEMENTS:
         return "more elements than 32 bits number"
     return ""
@@ -147,26 +145,13 @@ def prepared(site: Site, workspace: Workspace) -> tuple[Product, tuple[Launch, .
     op = _op(site)
     grad, input = site.operands
     grad, before = whole(grad, site.precision, workspace)
-    block = fold_by(op, input.shape[1], piece(site.precision))
+    block = fold_by(op.size, op.stride, op.dilation, input.shape[1], piece(site.precision))
     if block == (1, 1):
         input, more = whole(input, site.precision, workspace)
         return Product(grad, input, op.size, op, block), before + more
-    taps = (-(-op.size[0] // block[0]), -(-op.size[1] // block[1]))
-    channels = round_up(input.shape[1] * math.prod(block), piece(site.precision))
-    maps = (grad.shape[2] + taps[0] - 1, grad.shape[3] + taps[1] - 1)
-    folded = workspace.tensor((input.shape[0], channels, *maps), wanted(input, site.precision))
-    launch = fold(input, folded, block, (op.pad[0][0], op.pad[1][0]))
-    return Product(grad, folded, taps, replace(op, stride=(1, 1), pad=((0, 0), (0, 0))), block), (*before, launch)
-
-
-def fold_by(op: ConvGradWeight, channels: int, piece: int) -> Pair:
-    """The block that an input of few channels is folded by: the stride, if that makes fewer columns than channels of
-    zeros do."""
-    if channels % piece == 0 or op.dilation != (1, 1) or op.groups > 1:
-        return (1, 1)
-    taps = math.prod(-(-size // step) for size, step in zip(op.size, op.stride, strict=True))
-    folded = taps * round_up(channels * math.prod(op.stride), piece)
-    return op.stride if folded <= math.prod(op.size) * round_up(channels, piece) else (1, 1)
+    pad, layout = (op.pad[0][0], op.pad[1][0]), wanted(input, site.precision)
+    blocks, taps, launch = folded(input, block, pad, op.size, grad.shape[2:], layout, workspace)
+    return Product(grad, blocks, taps, replace(op, stride=(1, 1), pad=((0, 0), (0, 0))), block), (*before, launch)
 
 
 def whole(tensor: Tensor, precision: Precision, workspace: Workspace) -> tuple[Tensor, tuple[Launch, ...]]:
@@ -186,13 +171,8 @@ def wanted(tensor: Tensor, precision: Precision) -> Layout:
 
 
 def piece(precision: Precision) -> int:
-    """Elements that are copied at a time."""
-    return PIECE_BYTES // STORED_BYTES["bf16" if precision == "bf16" else "f32"]
-
-
-def round_up(count: int, multiple: int) -> int:
-    """To the next multiple."""
-    return -(-count // multiple) * multiple
+    """Elements that are copied at a time: channels of a group are a multiple of that."""
+    return vector(Layout(MULTIPLIED[precision]))
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -205,7 +185,7 @@ def chosen(product: Product, site: Site) -> Choice:
     rows, columns = kernels // op.groups, channels * math.prod(taps)
     among = tiles(precision)
     blocks = {-(-rows // tile.rows) * -(-columns // tile.columns) * op.groups for tile in among}
-    most = min(math.ceil(product.pixels / ELEMENTS[precision]), MOST_GRID // op.groups)
+    most = min(math.ceil(product.pixels / ELEMENTS[precision]), MOST_BLOCKS // op.groups)
     full = {each * site.gpu.multiprocessors // count for each in ROUNDS for count in blocks}
     splits = sorted({max(1, min(split, most)) for split in full})
     return choose(rows, columns, product.pixels, site.gpu, precision, count=op.groups, splits=splits, among=among)

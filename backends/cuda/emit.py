@@ -5,6 +5,7 @@ it as the head's epilogue, or has an emitter of its own (by its rule)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -22,7 +23,8 @@ from alexnet_ir.backends.cuda import (
 )
 from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emitter, Epilogue, FusedEmitter, Pointwise
 from alexnet_ir.backends.cuda.launch import Emission
-from alexnet_ir.backends.cuda.site import Site
+from alexnet_ir.backends.cuda.site import INTS, Site
+from alexnet_ir.diagnostics import error
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 
@@ -43,7 +45,10 @@ FUSED: Mapping[str, FusedEmitter] = {**losses.FUSED, **normalize.FUSED, **update
 
 
 def emit(site: Site) -> Emission:
-    """What the step at this site runs."""
+    """What the step at this site runs; AlexnetError for maps of more pixels than kernels count."""
+    for tensor in (*site.operands, *site.results):
+        if len(tensor.shape) == 4 and max(math.prod(tensor.shape) // length for length in tensor.shape[:2]) >= INTS:
+            raise error(f"`{site.op.name}`: kernels count the pixels of a batch, and the elements of an image, to 2^31")
     if isinstance(site.op, Fused):
         if site.op.rule in FUSED:
             return FUSED[site.op.rule](site)

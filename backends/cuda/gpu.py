@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from alexnet_ir.ir.layout import Stored
+
 Precision = Literal["fp32", "tf32", "bf16"]
 """What convolutions and products are computed in: `fp32` (with tensor cores, three tf32 products), `tf32`, or `bf16`
 with activations stored so and parameters, their gradients and statistics in fp32. Sums are fp32 in all."""
+
+MULTIPLIED: dict[Precision, Stored] = {"fp32": "f32", "tf32": "tf32", "bf16": "bf16"}
+"""What the operands of convolutions and products are stored as."""
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 

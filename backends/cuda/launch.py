@@ -15,6 +15,9 @@ from alexnet_ir.ir.layout import Stored
 
 Dim3 = tuple[int, int, int]
 
+MOST_BLOCKS = 65535
+"""That a grid has along its second and its third axis; along the first it has any number."""
+
 
 @dataclass(frozen=True)
 class Kernel:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.pointwise import grid
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, float_literal, kernel, text
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, float_literal, kernel, round_up, text
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 from alexnet_ir.ops.loss import (
@@ -51,7 +51,7 @@ class Start:
 
 def _threads(scores: Tensor) -> int:
     """A block for a row: whole warps, no more than there are classes for."""
-    return min(THREADS, -(-scores.shape[1] // 32) * 32)
+    return min(THREADS, round_up(scores.shape[1], 32))
 
 
 def _by_row(entry: str, file: str, scores: Tensor, out: Tensor, *rows: Tensor) -> Emission:

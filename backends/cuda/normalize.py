@@ -4,11 +4,12 @@ kernel."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.map_tiles import Tiling
-from alexnet_ir.backends.cuda.pooling import max_pooled, window_constants
+from alexnet_ir.backends.cuda.pooling import max_pooled, max_pooled_back, window_constants
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
 from alexnet_ir.backends.cuda.units import (
     IMAGES,
@@ -29,6 +30,8 @@ from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGr
 from alexnet_ir.ops.pool import MaxPool, MaxPoolGrad
 
 ACROSS, WITHIN = ("scale.cu", "across.cu"), ("scale.cu", "within.cu")
+MOST_ELEMENTS = 64
+"""Of a thread of kernels/lrn_tile.cu, which keeps two numbers of each in registers."""
 
 
 def across_constants(op: LrnAttributes, channels: int) -> Constants:
@@ -55,11 +58,15 @@ def _half(op: LocalNormAttributes, shape: tuple[int, ...]) -> int:
 
 def normalized(op: Lrn | LocalNorm, x: Tensor, y: Tensor, epilogue: Epilogue = NONE) -> Emission:
     """Either normalisation, of these tensors."""
+    return unit_by_unit("lrn" if isinstance(op, Lrn) else "local_norm", {"X": x}, {"Y": y}, *_around(op, x), epilogue)
+
+
+def _around(op: LrnAttributes | LocalNormAttributes, x: Tensor) -> tuple[int, Constants, Sequence[str]]:
+    """Of how many channels units are a part, and the constants and functions by which kernels know the window."""
     channels = x.shape[1]
-    if isinstance(op, Lrn):
-        constants = across_constants(op, channels)
-        return unit_by_unit("lrn", {"X": x}, {"Y": y}, channels // op.groups, constants, ACROSS, epilogue)
-    return unit_by_unit("local_norm", {"X": x}, {"Y": y}, channels, within_constants(op, x.shape), WITHIN, epilogue)
+    if isinstance(op, LrnAttributes):
+        return channels // op.groups, across_constants(op, channels), ACROSS
+    return channels, within_constants(op, x.shape), WITHIN
 
 
 def lrn(site: Site, epilogue: Epilogue) -> Emission:
@@ -116,7 +123,8 @@ def lrn_grad(site: Site, epilogue: Epilogue) -> Emission:
     """grad_output, input."""
     assert isinstance(site.op, LrnGrad)
     (g, x), (y,) = site.operands, site.results
-    return _pixel_tiles("lrn_grad", {"G": g, "X": x, "Y": y}, site, site.op, {}, (), epilogue)
+    in_tiles = _pixel_tiles("lrn_grad", {"G": g, "X": x, "Y": y}, site, site.op, {}, (), epilogue)
+    return in_tiles or _through_memory(site.op, g, x, y, epilogue, Workspace())
 
 
 def maxpool_lrn_grad(site: Site) -> Emission:
@@ -132,8 +140,16 @@ def maxpool_lrn_grad(site: Site) -> Emission:
     for mask in masks:
         epilogue = NONE.after(mask, [site.operands[number] for number in site.op.parts[2].operands[1:]], y.shape)
     constants = window_constants(pool, y.shape, g.shape)
-    tensors = {"G": g, "A": argmax, "X": x, "Y": y}
-    return _pixel_tiles("maxpool_lrn_grad", tensors, site, norm, constants, ("windows.cu", "gather.cu"), epilogue)
+    tensors, files = {"G": g, "A": argmax, "X": x, "Y": y}, ("windows.cu", "gather.cu")
+    if in_tiles := _pixel_tiles("maxpool_lrn_grad", tensors, site, norm, constants, files, epilogue):
+        return in_tiles
+    workspace = Workspace()
+    between = workspace.tensor(y.shape, Layout("f32", g.layout.channels_last))
+    first, second = (
+        max_pooled_back(pool, g, argmax, between),
+        _through_memory(norm, between, x, y, epilogue, workspace),
+    )
+    return replace(second, commands=(*first.commands, *second.commands))
 
 
 def _pixel_tiles(
@@ -144,8 +160,8 @@ def _pixel_tiles(
     constants: Constants,
     files: Sequence[str],
     epilogue: Epilogue,
-) -> Emission:
-    """Blocks of all channels of some pixels: kernels/lrn_tile.cu."""
+) -> Emission | None:
+    """Blocks of all channels of some pixels: kernels/lrn_tile.cu; none if there are too many channels for that."""
     n, channels, height, width = tensors["X"].shape
     over = units(list(tensors.values()), channels // op.groups)
     pixels = _pixels(over, channels, height * width)
@@ -153,7 +169,8 @@ def _pixel_tiles(
     turns = -(-count // (2 * THREADS))
     threads = warps(-(-count // turns))
     shared = 4 * pixels * channels
-    assert shared <= site.gpu.shared, f"{name}: {channels} channels of a pixel do not fit into shared memory"
+    if shared > site.gpu.shared or turns * over.width > MOST_ELEMENTS:
+        return None
     sizes = {"PIXELS": pixels, "TURNS": turns, "THREADS": threads}
     every = {**across_constants(op, channels), **constants, **sizes}
     made = specialised(name, tensors, over, every, (*ACROSS, *files, "lrn_tile.cu"), epilogue)
@@ -181,7 +198,8 @@ def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
     size = 2 * half + 1
     tiling = Tiling(over, channels, (height, width), (size, size), (1, 1))
     tile = tiling.best(site.gpu.shared)
-    assert tile is not None, f"local_norm_grad: windows of {size} x {size} do not fit into shared memory"
+    if tile is None:
+        return _through_memory(site.op, g, x, y, epilogue, Workspace())
     constants = {
         **within_constants(site.op, x.shape), **tile.constants, "SIZE_H": size, "SIZE_W": size, "STRIDE_H": 1,
         "STRIDE_W": 1, "MAP_C": channels, "POOLED_H": height, "POOLED_W": width,
@@ -191,6 +209,18 @@ def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
     grid = (tiling.blocks(tile), min(n, IMAGES), 1)
     launch = Launch(made, grid, (block, 1, 1), (g.place, x.place, y.place, *epilogue.arguments), tile.nbytes)
     return Emission((launch,), reason=f"{counted(tile.channels)} of {tile.height} x {tile.width} pixels a block")
+
+
+def _through_memory(
+    op: LrnGrad | LocalNormGrad, g: Tensor, x: Tensor, y: Tensor, epilogue: Epilogue, workspace: Workspace
+) -> Emission:
+    """What shared memory is too small for: kernels/norm_grad_passed.cu, then norm_grad_summed.cu."""
+    passed = workspace.tensor(x.shape, Layout("f32", x.layout.channels_last))
+    operands, around = {"G": g, "X": x}, _around(op, x)
+    first = unit_by_unit("norm_grad_passed", operands, {"P": passed}, *around)
+    second = unit_by_unit("norm_grad_summed", {**operands, "P": passed}, {"Y": y}, *around, epilogue)
+    reason = f"in two kernels, as a window does not fit into shared memory: {second.reason}"
+    return Emission((*first.commands, *second.commands), workspace.nbytes, reason)
 
 
 EMITTERS: dict[type[Op], Emitter] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emitter, Epilogue
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch, Move
-from alexnet_ir.backends.cuda.site import AXES, Site, Tensor, Workspace, kernel
+from alexnet_ir.backends.cuda.site import AXES, INTS, Site, Tensor, Workspace, kernel
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dropout import Dropout
@@ -59,14 +59,15 @@ def computed(out: Tensor, x: Tensor, epilogue: Epilogue = NONE) -> Command:
         "X_AT": x.start,
         "THREADS": THREADS,
     }
+    threads = n * -(-c // width) * h * w
+    counted = "int" if threads < INTS else "index_t"
     source = kernel(
         "pointwise.cu",
         "pointwise",
         tensors={"OUT": out, "X": x},
         constants=constants,
-        generated=f"#define RAW {int(is_raw)}\n{epilogue.generated}",
+        generated=f"#define RAW {int(is_raw)}\ntypedef {counted} thread_t;\n{epilogue.generated}",
     )
-    threads = n * -(-c // width) * h * w
     return Launch(source, grid(threads), (THREADS, 1, 1), (out.place, x.place, *epilogue.arguments))
 
 
@@ -79,7 +80,7 @@ def _fewest_axes(out: Tensor, x: Tensor, epilogue: Epilogue) -> tuple[Tensor, Te
     alike = all(t.shape == out.shape and stored_alike(t, out) for t in whole)
     drops = [part.op for part in epilogue.ops if isinstance(part.op, Dropout)]
     is_plain = stored_alike(out, replace(out, layout=Layout("f32")))
-    if alike and all(is_plain and not op.period for op in drops):
+    if alike and all(is_plain and not op.period for op in drops) and math.prod(out.shape) < INTS:
         shape: tuple[int, ...] = (math.prod(out.shape),)
     elif len(out.shape) > 4:
         shape = (*out.shape[:2], math.prod(out.shape[2:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor
 from alexnet_ir.backends.cuda.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
@@ -48,12 +48,17 @@ def max_pool(site: Site, epilogue: Epilogue) -> Emission:
     return max_pooled(site.op, site.operands[0], site.results[0], site.results[1])
 
 
+def max_pooled_back(op: MaxPoolGrad, g: Tensor, argmax: Tensor, y: Tensor, epilogue: Epilogue = NONE) -> Emission:
+    """The gradient of max pooling, of these tensors."""
+    constants, files = window_constants(op, y.shape, g.shape), ["windows.cu", "gather.cu"]
+    return unit_by_unit("maxpool_grad", {"G": g, "A": argmax}, {"Y": y}, y.shape[1], constants, files, epilogue)
+
+
 def max_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
     """grad_output, argmax."""
     assert isinstance(site.op, MaxPoolGrad)
     (g, argmax), (y,) = site.operands, site.results
-    constants, files = window_constants(site.op, y.shape, g.shape), ["windows.cu", "gather.cu"]
-    return unit_by_unit("maxpool_grad", {"G": g, "A": argmax}, {"Y": y}, y.shape[1], constants, files, epilogue)
+    return max_pooled_back(site.op, g, argmax, y, epilogue)
 
 
 def avg_pool(site: Site, epilogue: Epilogue) -> Emission:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
-from alexnet_ir.backends.cuda.gpu import Precision
+from alexnet_ir.backends.cuda.gpu import MULTIPLIED
 from alexnet_ir.backends.cuda.launch import Command, Emission, Gemm
 from alexnet_ir.backends.cuda.pointwise import computed
 from alexnet_ir.backends.cuda.relayout import brought
@@ -14,15 +14,12 @@ from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dense import Fc, FcGradInput, FcGradWeight
 
-STORED: dict[Precision, Stored] = {"fp32": "f32", "tf32": "tf32", "bf16": "bf16"}
-"""What the operands of a product are in each precision."""
-
 
 def _product(site: Site, epilogue: Epilogue, transposed: tuple[bool, bool]) -> Emission:
     """The two operands brought to one stored type, multiplied, and the rest of the work on what comes out."""
     (result,) = site.results
     workspace = Workspace()
-    stored = STORED[site.precision]
+    stored = MULTIPLIED[site.precision]
     a, before_a = brought(site.operands[0], Layout(stored), workspace)
     b, before_b = brought(site.operands[1], Layout(stored), workspace)
     out, after = _finish(result, epilogue, stored, workspace)

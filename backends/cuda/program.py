@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from alexnet_ir.backends.cuda.emit import FUSED, emit
-from alexnet_ir.backends.cuda.gpu import Gpu, Precision
+from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Gpu, Precision
 from alexnet_ir.backends.cuda.inplace import in_place
 from alexnet_ir.backends.cuda.launch import Emission
 from alexnet_ir.backends.cuda.site import ALIGNMENT, site_of
@@ -17,9 +17,6 @@ from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Plan, Step
 from alexnet_ir.ir.target import Storing, Target, Types
 from alexnet_ir.ir.types import REPLICATED, TensorType
-
-PRODUCTS: dict[Precision, Stored] = {"fp32": "f32", "tf32": "tf32", "bf16": "bf16"}
-"""What products read in each precision."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Emitter:
             in_place=in_place,
             workspace=self.workspace,
             alignment=ALIGNMENT,
-            storing=Storing(activations, PRODUCTS[self.precision]),
+            storing=Storing(activations, MULTIPLIED[self.precision]),
             together_bytes=2**62,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from alexnet_ir.backends.cuda.launch import Dim3, Launch
+from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Dim3, Launch
 from alexnet_ir.backends.cuda.pointwise import computed, stored_alike
 from alexnet_ir.backends.cuda.site import Tensor, Workspace, kernel
 from alexnet_ir.ir.layout import Layout
@@ -23,7 +23,9 @@ def relayout(source: Tensor, target: Tensor) -> Launch:
     turned = source.layout.channels_last != target.layout.channels_last
     if turned and source.shape[2:] == target.shape[2:] and source.shape[1] > FEW_CHANNELS:
         n, c, h, w = target.shape
-        return _launch(source, target, True, (-(-h * w // TILE), -(-c // TILE), n))
+        grid = -(-h * w // TILE), -(-c // TILE), n
+        if max(grid[1:]) <= MOST_BLOCKS:
+            return _launch(source, target, True, grid)
     if source.shape == target.shape:
         command = computed(target, source)
         assert isinstance(command, Launch), "they lie alike"

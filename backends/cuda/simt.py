@@ -11,7 +11,7 @@ from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch
 from alexnet_ir.backends.cuda.relayout import brought
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up, text
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight
@@ -171,7 +171,7 @@ def _slices(pixels: int, blocks: int, nbytes: int, gpu: Gpu) -> tuple[int, int]:
     busy = 2 * gpu.multiprocessors // blocks
     short = min(-(-pixels // SLICE), PARTIAL_BYTES // nbytes)
     wanted = max(1, min(max(busy, short), -(-pixels // (4 * DEPTH))))
-    depth = -(-pixels // wanted // DEPTH) * DEPTH
+    depth = round_up(-(-pixels // wanted), DEPTH)
     return -(-pixels // depth), depth
 
 

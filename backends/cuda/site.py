@@ -19,6 +19,8 @@ from alexnet_ir.ir.types import TensorType
 KERNELS = Path(__file__).parent / "kernels"
 ALIGNMENT = 256
 """Of every buffer and every part of a workspace, in bytes."""
+INTS = 2**31
+"""What an int does not count any more."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ def site_of(
     return Site(op, tensors("operand", operands), tensors("result", results), gpu, precision)
 
 
+def round_up(count: int, multiple: int) -> int:
+    """To the next multiple."""
+    return -(-count // multiple) * multiple
+
+
 @dataclass
 class Workspace:
     """Hands out parts of a step's workspace while it is emitted."""
@@ -77,7 +84,7 @@ class Workspace:
     def take(self, nbytes: int) -> Place:
         """The next part of so many bytes, aligned."""
         place = Place("workspace", self.nbytes, nbytes)
-        self.nbytes += -(-nbytes // ALIGNMENT) * ALIGNMENT
+        self.nbytes += round_up(nbytes, ALIGNMENT)
         return place
 
     def tensor(self, shape: tuple[int, ...], layout: Layout) -> Tensor:
@@ -103,7 +110,8 @@ def describe(name: str, tensor: Tensor) -> str:
     `X_SN`."""
     axes = AXES[len(tensor.shape)]
     lines = [f"typedef {tensor.layout.stored}_t {name}_T;"]
-    lines += [f"constexpr int {name}_{axis} = {length};" for axis, length in zip(axes, tensor.shape, strict=True)]
+    lengths = {f"{name}_{axis}": length for axis, length in zip(axes, tensor.shape, strict=True)}
+    lines += [f"constexpr {constant(*item)};" for item in lengths.items()]
     lines += [f"constexpr index_t {name}_S{axis} = {s};" for axis, s in zip(axes, tensor.strides, strict=True)]
     return "\n".join(lines) + "\n"
 
@@ -129,12 +137,12 @@ def kernel(
 
 
 def constant(name: str, value: float | str | bool) -> str:
-    """`type NAME = value` in C++; a string is an expression of type int."""
+    """`type NAME = value` in C++; a string is an expression of type int, and so is a number that is not too large."""
     if isinstance(value, bool):
         return f"bool {name} = {str(value).lower()}"
     if isinstance(value, float):
         return f"float {name} = {float_literal(value)}"
-    return f"int {name} = {value}"
+    return f"{'index_t' if isinstance(value, int) and value >= INTS else 'int'} {name} = {value}"
 
 
 def float_literal(value: float) -> str:

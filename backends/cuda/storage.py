@@ -8,7 +8,7 @@ import numpy as np
 
 from alexnet_ir.backends.cuda.encode import decode, encode
 from alexnet_ir.backends.cuda.machine import Block, Machine
-from alexnet_ir.backends.cuda.site import ALIGNMENT
+from alexnet_ir.backends.cuda.site import ALIGNMENT, round_up
 from alexnet_ir.backends.storage import ShardedStorage
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Array
@@ -65,7 +65,7 @@ class CudaStorage(ShardedStorage):
             shard = state.shards[device]
             if shard is not None:
                 offsets[shard], self.layouts[shard] = end, plan.layouts[shard]
-                end += -(-plan.nbytes(shard) // ALIGNMENT) * ALIGNMENT
+                end += round_up(plan.nbytes(shard), ALIGNMENT)
         block = self.machine.allocate(device, end)
         self.addresses |= {shard: block.address + offset for shard, offset in offsets.items()}
         return block

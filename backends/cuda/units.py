@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alexnet_ir.backends.cuda.epilogue import NONE, Epilogue
-from alexnet_ir.backends.cuda.launch import Emission, Kernel, Launch
-from alexnet_ir.backends.cuda.site import Tensor, kernel, text
+from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Kernel, Launch
+from alexnet_ir.backends.cuda.site import Tensor, kernel, round_up, text
 from alexnet_ir.ir.layout import STORED_BYTES
 
 THREADS = 256
 """Of a block, unless there is less to do."""
-IMAGES = 65535
-"""That a grid has blocks for in its second dimension; kernels take more in turns."""
+IMAGES = MOST_BLOCKS
+"""That a grid has blocks for; kernels take more in turns."""
 
 Constants = Mapping[str, int | float | str | bool]
 
@@ -42,7 +42,7 @@ def units(tensors: Sequence[Tensor], channels: int) -> Units:
     maps = [tensor.layout for tensor in tensors if len(tensor.shape) == 4]
     if not all(layout.channels_last for layout in maps):
         return Units(1, False)
-    narrowest = min(STORED_BYTES[layout.stored] for layout in maps if layout.stored not in ("u8", "i32"))
+    narrowest = min((STORED_BYTES[layout.stored] for layout in maps if layout.stored not in ("u8", "i32")), default=4)
     return Units(math.gcd(channels, 16 // narrowest), True)
 
 
@@ -93,7 +93,7 @@ def unit_by_unit(
 
 def warps(threads: int) -> int:
     """So many threads in whole warps."""
-    return -(-threads // 32) * 32
+    return round_up(threads, 32)
 
 
 def counted(channels: int) -> str:

@@ -24,6 +24,8 @@ from alexnet_ir.ops.update import Adam, Sgd, UpdateOp
 THREADS = 256
 ELEMENTS = 16 * THREADS
 """Of one parameter, for a block."""
+MOST_PARAMETERS = 4096
+"""Of a launch: constant memory has 64 KiB, of which a parameter takes 12 bytes."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,11 @@ def emitted(updates: Sequence[Update]) -> Emission:
         update, made = _alike(update, workspace)
         copies += made
         kinds.setdefault(update.kind, []).append(update)
-    launches = [_launch(alike) for alike in kinds.values()]
+    launches = [
+        _launch(alike[first : first + MOST_PARAMETERS])
+        for alike in kinds.values()
+        for first in range(0, len(alike), MOST_PARAMETERS)
+    ]
     return Emission((*copies, *launches), workspace.nbytes)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from alexnet_ir.backends.cuda.cache import folder, write_whole
+
 HERE = Path(__file__).parent
 RUNTIME = ("fibers.cpp", "blocks.cpp", "warps.cpp", "checks.cpp", "hooks.cpp")
 HEADERS = ("calls.h", "cuda_host.h", "runtime.h")
@@ -56,27 +58,17 @@ def _compiler_version() -> str:
     return path + subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
 
 
-def cache_folder() -> Path:
-    """Where compiled libraries are kept: $ALEXNET_IR_CACHE, or in the user's folder for such things."""
-    named = os.environ.get("ALEXNET_IR_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alexnet-ir"
-
-
 def library(name: str, source: str, flags: Sequence[str], sources: Sequence[Path] = ()) -> Path:
-    """The shared library of `source` (and of files), compiled unless it was before. Written beside its place and
-    renamed, so that another process sees all of it or nothing."""
+    """The shared library of `source` (and of files), compiled unless it was before."""
     key = hashlib.sha256("\0".join([source, *flags, _compiler_version(), _header_text()]).encode())
     for path in sources:
         key.update(path.read_bytes())
-    target = cache_folder() / "host" / f"{name}-{key.hexdigest()[:24]}.so"
+    target = folder("host") / f"{name}-{key.hexdigest()[:24]}.so"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix="unfinished-") as folder:
-            made = Path(folder) / target.name
+        with tempfile.TemporaryDirectory() as place:
+            made = Path(place) / target.name
             _compile(source, [*flags, "-I", str(HERE), "-o", str(made)], sources)
-            made.replace(target)
+            write_whole(target, made.read_bytes())
     return target
 
 

@@ -37,3 +37,15 @@ __device__ __forceinline__ void scales(float (&s)[V], const float (&own)[V], con
 #pragma unroll
   for (int k = 0; k < V; k++) s[k] = BIAS + ALPHA * s[k];
 }
+
+// What kernels for either normalisation know it by: s of a unit of x, whose elements are `own`, and the sums over the windows
+// of a unit's channels of t, which lies as x does. `image` is where an image of x, or t, begins.
+__device__ __forceinline__ void scales_at(float (&s)[V], const float (&own)[V], const X_T *image, const Position &at) {
+  scales<(int)X_SC>(s, own, image + (at.c * X_SC + at.h * X_SH + at.w * X_SW), at.c);
+}
+__device__ __forceinline__ void sums_at(float (&sum)[V], const float *image, const Position &at) {
+  const float *unit = image + (at.c * X_SC + at.h * X_SH + at.w * X_SW);
+  float own[V];
+  get_chunk(own, unit);
+  across(sum, own, at.c, [&](int offset) { return unit[offset * X_SC]; });
+}

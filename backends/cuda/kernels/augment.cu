@@ -17,24 +17,25 @@ extern "C" __global__ void __launch_bounds__(256)
     augment(const X_T *__restrict__ images, const P_T *__restrict__ places, const S_T *__restrict__ shifts,
             const M_T *__restrict__ mean, Y_T *__restrict__ out) {
   constexpr bool LAST = Y_SC == 1;
-  const int n = blockIdx.y;
-  const int top = places[n * P_SN], left = places[n * P_SN + 1];
-  const bool flipped = places[n * P_SN + 2] != 0;
+  for (int n = blockIdx.y; n < Y_N; n += gridDim.y) {
+    const int top = places[n * P_SN], left = places[n * P_SN + 1];
+    const bool flipped = places[n * P_SN + 2] != 0;
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const int at = (blockIdx.x * 4 + i) * 256 + threadIdx.x;
-    if (at >= ELEMENTS) return;
-    const int c = LAST ? at % Y_C : at / (Y_H * Y_W), pixel = LAST ? at / Y_C : at % (Y_H * Y_W);
-    const int h = pixel / Y_W, w = pixel % Y_W, u = flipped ? Y_W - 1 - w : w;
-    const int row = top + h, column = left + u;
-    const int mean_row = CENTRED ? (M_H - Y_H) / 2 + h : row;
-    const int mean_column = CENTRED ? (M_W - Y_W) / 2 + (MEAN_FLIPS ? u : w) : column;
-    const bool inside = (unsigned)row < (unsigned)X_H && (unsigned)column < (unsigned)X_W;
-    float v = 0.0f;
-    if (inside) {
-      v = get(images + n * X_SN + c * X_SC + row * X_SH + column * X_SW);
-      v -= get(mean + c * M_SC + (PIXELS ? mean_row * M_SH + mean_column * M_SW : 0));
+    for (int i = 0; i < 4; i++) {
+      const int at = (blockIdx.x * 4 + i) * 256 + threadIdx.x;
+      if (at >= ELEMENTS) break;
+      const int c = LAST ? at % Y_C : at / (Y_H * Y_W), pixel = LAST ? at / Y_C : at % (Y_H * Y_W);
+      const int h = pixel / Y_W, w = pixel % Y_W, u = flipped ? Y_W - 1 - w : w;
+      const int row = top + h, column = left + u;
+      const int mean_row = CENTRED ? (M_H - Y_H) / 2 + h : row;
+      const int mean_column = CENTRED ? (M_W - Y_W) / 2 + (MEAN_FLIPS ? u : w) : column;
+      const bool inside = (unsigned)row < (unsigned)X_H && (unsigned)column < (unsigned)X_W;
+      float v = 0.0f;
+      if (inside) {
+        v = get(images + n * X_SN + c * X_SC + row * X_SH + column * X_SW);
+        v -= get(mean + c * M_SC + (PIXELS ? mean_row * M_SH + mean_column * M_SW : 0));
+      }
+      put(out + n * Y_SN + at, (v + get(shifts + n * S_SN + c)) * FACTOR);
     }
-    put(out + n * Y_SN + at, (v + get(shifts + n * S_SN + c)) * FACTOR);
   }
 }

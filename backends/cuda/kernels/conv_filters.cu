@@ -14,8 +14,8 @@ constexpr int KERNELS = W_N / GROUPS;
 extern "C" __global__ void __launch_bounds__(256) filters_by_channel(const W_T *__restrict__ w, F_T *__restrict__ f) {
   __shared__ float tile[32][33];  // [kernel][channel]
   const int fast = threadIdx.x % 32, slow = threadIdx.x / 32;
-  const int first_kernel = blockIdx.x * 32, first_channel = blockIdx.y * 32;
-  const int group = blockIdx.z / (W_H * W_W), r = blockIdx.z / W_W % W_H, s = blockIdx.z % W_W;
+  const int first_kernel = blockIdx.z * 32, first_channel = blockIdx.y * 32;
+  const int group = blockIdx.x / (W_H * W_W), r = blockIdx.x / W_W % W_H, s = blockIdx.x % W_W;
 #pragma unroll
   for (int i = slow; i < 32; i += 8) {
     const int kernel = first_kernel + i, channel = first_channel + fast;

@@ -3,6 +3,7 @@
 
 extern "C" __global__ void __launch_bounds__(THREADS)
     loss_grad(OUT_T *out, const GRAD_T *grad, const KEPT_T *kept LABEL_PARAMETER) {
-  const int i = blockIdx.x * THREADS + threadIdx.x, n = i / KEPT_C, c = i % KEPT_C;
+  const index_t i = (index_t)blockIdx.x * THREADS + threadIdx.x;
+  const int n = (int)(i / KEPT_C), c = (int)(i % KEPT_C);
   if (n < KEPT_N) put(out + i, (get(kept + i) - (IS_LABEL(n, c) ? 1.0f : 0.0f)) * (get(grad) / COUNT));
 }

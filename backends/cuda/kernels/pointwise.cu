@@ -25,7 +25,7 @@ template <class T> __device__ __forceinline__ void move_chunk(T *out, const T *x
 
 extern "C" __global__ void __launch_bounds__(THREADS) pointwise(OUT_T *out, const X_T *x EPILOGUE_PARAMETERS) {
   constexpr int CHUNKS = (OUT_C + CHUNK - 1) / CHUNK;  // of a row of channels
-  int rest = blockIdx.x * THREADS + threadIdx.x;
+  thread_t rest = (thread_t)blockIdx.x * THREADS + threadIdx.x;  // of more than an int counts, where there are
   int n, c, h, w;
   if (LAST) {
     c = rest % CHUNKS * CHUNK, rest /= CHUNKS;

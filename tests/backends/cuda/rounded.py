@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from alexnet_ir.backends.cuda.encode import round_stored
-from alexnet_ir.backends.cuda.gpu import Precision
-from alexnet_ir.backends.cuda.program import PRODUCTS
+from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
 from alexnet_ir.backends.memory import assemble, share
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import Plan
@@ -66,5 +65,5 @@ def meaning(op: Op, operands: Sequence[Array], precision: Precision) -> tuple[Ar
             values += meaning(part.op, [values[n] for n in part.operands], precision)
         return tuple(values[n] for n in op.yields)
     if type(op) in MULTIPLYING:
-        operands = [np.asarray(round_stored(a, PRODUCTS[precision]), "f8") for a in operands]
+        operands = [np.asarray(round_stored(a, MULTIPLIED[precision]), "f8") for a in operands]
     return op.evaluate(operands)

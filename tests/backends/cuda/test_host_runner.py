@@ -149,15 +149,6 @@ def test_libraries_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert {path.suffix for path in (tmp_path / "host").iterdir()} == {".so"}
 
 
-def test_the_cache_lies_where_the_platform_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("ALEXNET_IR_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compiling.cache_folder() == tmp_path / "alexnet-ir"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert compiling.cache_folder() == tmp_path / ".cache" / "alexnet-ir"
-
-
 def test_several_processes_may_fill_an_empty_cache(tmp_path: Path) -> None:
     code = (
         "from alexnet_ir.backends.cuda.host import compile as c\n"
