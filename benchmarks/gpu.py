@@ -6,13 +6,15 @@ training step, whole steps beside PyTorch's.
 prints Markdown as it goes and writes it to FILE too; leaves with 1 if a kernel is wrong, losses differ, or there is no
 GPU. `--rehearse` runs the same program where there is none, on tiny shapes: kernels on the CPU, PyTorch too.
 
-A whole step begins with a batch of bytes on the device and ends with updated weights and the loss on the host. All sides
-make floats of the bytes on the device: ours by a kernel before the step, PyTorch's within it.
+A whole step begins with a batch of bytes on the device and ends with updated weights and the loss on the host. All
+sides make floats of the bytes on the device: ours by a kernel before the step, PyTorch's within it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import importlib.util
 import os
 import platform
@@ -25,14 +27,14 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from alexnet_ir.backends.cuda.gpu import PRECISIONS, Precision  # noqa: E402
-from alexnet_ir.diagnostics import AlexnetError  # noqa: E402
-from alexnet_ir.version import __version__  # noqa: E402
-from benchmarks.gpu_parts import compare, kernels, verify  # noqa: E402
-from benchmarks.gpu_parts.compare import Case, Pace  # noqa: E402
-from benchmarks.gpu_parts.lab import Lab, Rehearsal  # noqa: E402
-from benchmarks.gpu_parts.models import NETS  # noqa: E402
-from benchmarks.gpu_parts.report import Report  # noqa: E402
+from alexnet_ir.backends.cuda.gpu import PRECISIONS, Precision
+from alexnet_ir.diagnostics import AlexnetError
+from alexnet_ir.version import __version__
+from benchmarks.gpu_parts import compare, kernels, verify
+from benchmarks.gpu_parts.compare import Case, Pace
+from benchmarks.gpu_parts.lab import Lab, Rehearsal
+from benchmarks.gpu_parts.models import NETS
+from benchmarks.gpu_parts.report import Report
 
 STEP_AIMS: dict[Precision, float] = {"tf32": 3.5e-3, "bf16": 2.2e-3}
 """Seconds that AlexNet's step of 128 images is hoped to take on an H200."""
@@ -49,6 +51,8 @@ class Options:
     images: int
     digits: tuple[int, int]
     pace: Pace
+    kept: float
+    """Seconds that verification leaves for the rest."""
 
     @property
     def batch(self) -> int:
@@ -70,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = asked.seconds or (300 if asked.quick else 600)
     try:
         lab = Rehearsal() if asked.rehearse else Lab()
-        options = _options(asked, lab)
+        options = _options(asked, lab, 0 if asked.verify_only else 0.6 * seconds)
     except AlexnetError as failure:
         print(f"{failure}\nbenchmarks/gpu.py --rehearse runs the same program without a GPU", file=sys.stderr)
         return 1
@@ -82,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lab.leave()
 
 
-def _options(asked: argparse.Namespace, lab: Lab) -> Options:
+def _options(asked: argparse.Namespace, lab: Lab, kept: float) -> Options:
     """Of the command line; AlexnetError where there is no GPU."""
     named = asked.precision.split(",") if asked.precision else lab.precisions
     for name in named:
@@ -90,9 +94,10 @@ def _options(asked: argparse.Namespace, lab: Lab) -> Options:
             raise SystemExit(f"--precision {name}: there is {', '.join(lab.precisions)}")
     precisions = tuple(one for name in named for one in PRECISIONS if one == name)
     if lab.is_rehearsal:
-        return Options(precisions, _numbers(asked.batch or "2"), asked.quick, 2, (2, 4), Pace(2, 1))
+        return Options(precisions, _numbers(asked.batch or "2"), asked.quick, 2, (2, 4), Pace(2, 1), 0)
     pace, digits = (Pace(5, 10), (3, 16)) if asked.quick else (Pace(9, 20), (8, 32))
-    return Options(precisions, _numbers(asked.batch or "128,256"), asked.quick, 2 if asked.quick else 4, digits, pace)
+    images = 2 if asked.quick else 4
+    return Options(precisions, _numbers(asked.batch or "128,256"), asked.quick, images, digits, pace, kept)
 
 
 def _numbers(words: str) -> tuple[int, ...]:
@@ -114,6 +119,7 @@ def run(report: Report, lab: Lab, options: Options, verify_only: bool) -> int:
                 with report.going_on(f"kernels in {precision}"):
                     assert known is not None
                     kernels.each(report, lab, NETS["alexnet"], options.batch, precision, known)
+            gc.collect()
         for case in cases(options):
             report.heading(f"Whole steps: {case}")
             if report.has_time(str(case), 60):
@@ -142,16 +148,23 @@ def verification(report: Report, lab: Lab, options: Options) -> None:
     """Are the kernels right?"""
     report.heading("Verification")
     report.head("what", "", "")
-    for precision in options.precisions:
-        if report.has_time(f"kernels in {precision}", 30):
-            with report.going_on(f"the kernels of AlexNet's step in {precision}"):
-                verify.every_kernel(report, lab, NETS["alexnet"], options.batch, precision, options.images)
-    with report.going_on("rows of the op table"):
-        verify.op_rows(report, lab, every=not (options.quick or lab.is_rehearsal))
     verify.not_a_number(report, lab)
     for precision in options.precisions:
-        with report.going_on(f"the digits net in {precision}"):
-            verify.digits(report, lab, precision, *options.digits)
+        if report.has_time(f"the digits net in {precision}", options.kept):
+            with report.going_on(f"the digits net in {precision}"):
+                verify.digits(report, lab, precision, *options.digits)
+    for precision in options.precisions:
+        if report.has_time(f"the kernels of AlexNet's step in {precision}", options.kept):
+            with report.going_on(f"the kernels of AlexNet's step in {precision}"):
+                net, batch = NETS["alexnet"], options.batch
+                verify.every_kernel(report, lab, net, batch, precision, options.images, options.kept)
+        gc.collect()
+    if report.has_time("rows of the op table", options.kept):
+        with report.going_on("rows of the op table"):
+            every = (lab.is_rehearsal or options.quick) + 7 * (lab.is_rehearsal and options.quick)
+            verify.op_rows(report, lab, every, options.kept)
+    with report.going_on("PyTorch's normalisation", fails=False), contextlib.suppress(ImportError):
+        compare.opponents().check_lrn(report)
     report.say("", f"{len(report.failures)} failures.")
 
 

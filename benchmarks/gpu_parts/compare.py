@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 import time
@@ -71,6 +72,12 @@ def opponents() -> Any:
     return importlib.import_module(f"{__package__}.opponents")
 
 
+def _forget() -> None:
+    """What PyTorch has compiled, if it is there."""
+    with contextlib.suppress(ImportError):
+        opponents().forget()
+
+
 def sides(report: Report, lab: Lab, case: Case, dropout: bool, only: Sequence[str] | None = None) -> list[Side]:
     """Those that can be built; what fails is reported. With `only`, those of these names."""
     model = case.net.model(case.batch, lab.is_rehearsal, dropout)
@@ -110,6 +117,7 @@ def same_losses(report: Report, lab: Lab, case: Case) -> list[str]:
                 losses.append(side.step())
             found[side.name] = losses
         side.close()
+    _forget()
     ours = next(iter(found.values()), [])
     report.head("side", "", *(f"loss {i}" for i in range(len(given))))
     same = []
@@ -137,6 +145,7 @@ def compare(report: Report, lab: Lab, case: Case, pace: Pace) -> dict[str, float
     table(report, lab, found, seconds)
     for side in found:
         side.close()
+    _forget()
     return {name: median([median(some) for some in rounds]) for name, rounds in seconds.items() if rounds}
 
 
@@ -171,7 +180,9 @@ def table(report: Report, lab: Lab, found: Sequence[Side], seconds: Mapping[str,
     if not names:
         return
     base = [median(some) for some in seconds[names[0]]]
-    report.head("side", "ms a step", "rounds from", "to", f"times {names[0]}'s", "from", "to", "conversion, us", "memory")
+    report.head(
+        "side", "ms a step", "rounds from", "to", f"times {names[0]}'s", "from", "to", "conversion, us", "memory"
+    )
     for side in found:
         if side.name in names:
             rounds = [median(some) for some in seconds[side.name]]

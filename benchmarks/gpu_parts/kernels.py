@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from alexnet_ir.backends.cuda.executable import CudaExecutable
-from alexnet_ir.backends.cuda.gpu import Precision
+from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
 from alexnet_ir.backends.cuda.launch import Command, Gemm, Move, Place
-from alexnet_ir.backends.cuda.machine import Task
-from alexnet_ir.backends.cuda.program import PRODUCTS
+from alexnet_ir.backends.cuda.machine import Resolve, Task
 from alexnet_ir.ir.layout import STORED_BYTES
-from alexnet_ir.ir.names import LABEL
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Plan, Step
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
@@ -24,10 +25,10 @@ from alexnet_ir.training.step import TrainingStep
 from .lab import Lab
 from .models import FEW, Net, batches, start
 from .report import Report, figure
-from .timing import STREAM, Clock, called, traffic
+from .timing import Clock, called, traffic
 
-SIDE, COPIED = 8192, 1 << 30
-"""Of the square matrices of the large product; bytes of the large copy."""
+SIDE, COPIED, RANDOM = 8192, 1 << 30, 16 << 20
+"""Of the square matrices of the large product; bytes of the large copy, and of the random ones that it is made of."""
 KINDS: dict[str, tuple[type[Op], ...]] = {
     "forward": (Conv, Fc), "input gradient": (ConvGradInput, FcGradInput),
     "filter gradient": (ConvGradWeight, FcGradWeight), "update": (UpdateOp,),
@@ -35,7 +36,7 @@ KINDS: dict[str, tuple[type[Op], ...]] = {
 REACHING = {"forward": 200e12, "input gradient": 200e12, "filter gradient": 150e12}
 """FLOP/s that conv2 to conv5 are hoped to reach in tf32 on an H200."""
 OF_COPY, OF_COPY_UPDATE, OF_SUM = 0.85, 0.90, 1.05
-BOUND_BYTES = 1 << 20
+BOUND_BYTES = 16 << 20
 """What a kernel must move for its share of the copy rate to be looked at."""
 
 
@@ -73,33 +74,31 @@ def rates(report: Report, lab: Lab, precisions: Sequence[Precision]) -> Rates:
     products: dict[Precision, float] = {}
     for precision in precisions:
         with report.going_on(f"the large product in {precision}"):
-            seconds = _product(clock, lab, side, precision)
+            seconds = _product(clock, side, precision)
             products[precision] = 2 * side**3 / seconds
             report.row(f"product of {side} x {side}, {precision}, cuBLAS", f"{products[precision] / 1e12:.4g} TFLOP/s")
     move = Move(Place("operand", 0, copied), Place("result", 0, copied))
-    copy = 2 * copied / clock.command(move, clock.copies([move], _blocks(clock, lab, [copied], copied)))
+    copy = 2 * copied / clock.command(move, clock.copies([move], _blocks(clock, [copied], copied)))
     report.row(f"copy of {copied:,} bytes, read and written", f"{copy / 1e9:.4g} GB/s")
     return Rates(products, copy)
 
 
-def _product(clock: Clock, lab: Lab, side: int, precision: Precision) -> float:
-    stored = PRODUCTS[precision]
+def _product(clock: Clock, side: int, precision: Precision) -> float:
+    stored = MULTIPLIED[precision]
     nbytes = side * side * STORED_BYTES[stored]
     a, b, out = Place("operand", 0, nbytes), Place("operand", 1, nbytes), Place("result", 0, nbytes)
     gemm = Gemm(a, b, out, side, side, side, (False, False), stored, stored)
-    return clock.command(gemm, clock.copies([gemm], _blocks(clock, lab, [nbytes, nbytes], nbytes)))
+    return clock.command(gemm, clock.copies([gemm], _blocks(clock, [nbytes, nbytes], nbytes)))
 
 
-def _blocks(clock: Clock, lab: Lab, operands: Sequence[int], result: int):  # type: ignore[no-untyped-def]
+def _blocks(clock: Clock, operands: Sequence[int], result: int) -> Resolve:
     """Operands of random numbers near 1 in any type: bytes of the exponent that say so."""
-    import numpy as np
-
-    random, blocks = np.random.default_rng(0), []
-    for nbytes in (*operands, result):
-        blocks.append(clock.machine.allocate(0, nbytes))
-        content = random.integers(0, 128, nbytes, np.uint8)
-        content[1::2] = random.choice(np.array([0x3F, 0xBF], np.uint8), len(content[1::2]))
-        clock.machine.upload(0, blocks[-1].address, content)
+    random = np.random.default_rng(0)
+    some = random.integers(0, 128, RANDOM, np.uint8)
+    some[1::2] = np.where(random.integers(0, 2, RANDOM // 2), 0x3F, 0xBF)
+    blocks = [clock.machine.allocate(0, nbytes) for nbytes in (*operands, result)]
+    for block in blocks:
+        clock.machine.upload(0, block.address, np.resize(some, block.nbytes))
     return lambda place: blocks[place.number + len(operands) * (place.kind == "result")].address
 
 
@@ -123,15 +122,13 @@ def each(report: Report, lab: Lab, net: Net, batch: int, precision: Precision, k
     for task in executable.tasks[len(executable.plan.steps) :]:
         report.say("", f"Beside these: {task.name}.", "")
     _whole(report, clock, executable, found)
-    _lines(report, model.source.text, found)
+    _layers(report, found)
     _kinds(report, found, precision, known)
     return found
 
 
 def _fill(step: TrainingStep) -> None:
     """Run once, so that all memory holds what it would."""
-    import numpy as np
-
     model = step.model
     images, labels = batches(model, FEW, 1)[0]
     step((images.transpose(0, 3, 1, 2).astype(np.float32) - 128) / 64, labels)
@@ -142,7 +139,8 @@ def _timed(clock: Clock, plan: Plan, planned: Step, task: Task) -> list[Timed]:
     seconds = [clock.command(command, copies) for command in task.commands]
     operands, results = ([plan.types[n] for n in names] for names in (planned.operands, planned.results))
     flop = 2 * planned.op.macs(operands, results)
-    heaviest = seconds.index(max(seconds)) if seconds else 0
+    products = [i for i, command in enumerate(task.commands) if re.search("conv|local|cuBLAS", called(command))]
+    heaviest = max(products or range(len(seconds)), key=lambda i: seconds[i], default=0)
     return [
         Timed(planned, command, seconds[i], traffic(command), flop if i == heaviest else 0)
         for i, command in enumerate(task.commands)
@@ -166,19 +164,17 @@ def _whole(report: Report, clock: Clock, executable: CudaExecutable, found: Sequ
     report.aim(name, f"at most {OF_SUM}", f"{ratio:.3f}", ratio <= OF_SUM)
 
 
-def _lines(report: Report, text: str, found: Sequence[Timed]) -> None:
-    """A table of the model's lines."""
-    lines, total = text.splitlines(), sum(one.seconds for one in found)
-    sums: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+def _layers(report: Report, found: Sequence[Timed]) -> None:
+    """A table of layers: what each takes in each direction, in us."""
+    total = sum(one.seconds for one in found)
+    sums: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for one in found:
-        line = one.step.span.line if one.step.span and one.kind != "update" else 0
-        sums[line][one.kind or "other"] += one.seconds
-    report.head("line of the model", *KINDS, "other", "us", "share")
-    for line, kinds in sorted(sums.items()):
-        shown = lines[line - 1].partition("#")[0].strip() if line else "update and the like"
+        sums["all layers" if one.kind == "update" else _layer(one.step)][one.kind or "other"] += one.seconds
+    report.head("layer", *KINDS, "other", "us", "share")
+    for layer, kinds in sums.items():
         cells = [f"{1e6 * kinds[kind]:.1f}" if kinds[kind] else "" for kind in (*KINDS, "other")]
         both = sum(kinds.values())
-        report.row(f"`{shown}`", *cells, f"{1e6 * both:.1f}", f"{both / total:.1%}")
+        report.row(layer, *cells, f"{1e6 * both:.1f}", f"{both / total:.1%}")
     report.say("")
 
 
@@ -202,10 +198,6 @@ def _kinds(report: Report, found: Sequence[Timed], precision: Precision, known: 
 
 
 def _layer(step: Step) -> str:
-    """Of a convolution's step: the name of its weights' layer."""
-    names = [name.split(".")[0] for name in (step.name, *step.operands) if name.startswith("conv") and "." in name]
-    weights = [name.split(".")[0] for name in step.operands if ".weight" in name]
-    return (weights or names or [step.name])[0]
-
-
-__all__ = ["LABEL", "STREAM", "Rates", "Timed", "each", "rates"]
+    """Whose weights a step reads, else the layer that it is named after."""
+    weights = [name for name in step.operands if name.endswith(".weight")]
+    return (weights or [step.name])[0].split(".")[0]

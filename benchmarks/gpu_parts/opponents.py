@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - as torch's own pages call it
 
@@ -16,9 +17,13 @@ from alexnet_ir.backends.cuda.gpu import Precision
 from alexnet_ir.compiler import recipe_of
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.op import Array
+from alexnet_ir.ops.normalize import Lrn, LrnGrad
 
 from .ours import FACTOR, MEAN, RATE
-from .twins import TWINS, ModuleLrn, SlicedLrn
+from .report import Report
+from .twins import ALPHA, BETA, SIZE, TWINS, K, ModuleLrn, SlicedLrn
+
+LRN_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Opponent:
         self.name, self._variant, self._precision = variant.name, variant, precision
         self._on_gpu = torch.cuda.is_available()
         self._device = torch.device("cuda" if self._on_gpu else "cpu")
-        self._start = torch.cuda.memory_allocated() if self._on_gpu else 0
+        self._start, self._peak = torch.cuda.memory_allocated() if self._on_gpu else 0, 0
         if self._on_gpu:
             torch.cuda.reset_peak_memory_stats()
         self._compile: Callable[[Any], Any] = partial(
@@ -78,10 +83,8 @@ class Opponent:
 
     @property
     def memory(self) -> str:
-        """Of PyTorch's allocator, at the peak since it was made."""
-        if not self._on_gpu:
-            return "not measured"
-        return f"{(torch.cuda.max_memory_allocated() - self._start) / 2**20:,.0f} MiB allocated"
+        """Of PyTorch's allocator, at the peak of its first steps."""
+        return f"{self._peak / 2**20:,.0f} MiB allocated" if self._on_gpu else "not measured"
 
     def load(self, weights: Mapping[str, Array]) -> None:
         """Weights by our names; momenta 0, in the place where they are."""
@@ -108,6 +111,9 @@ class Opponent:
             else:
                 for _ in range(2):
                     self._queue()
+        self.step()
+        if self._on_gpu:
+            self._peak = torch.cuda.max_memory_allocated() - self._start
         self.load(weights)
 
     def feed(self, images: Array, labels: Array) -> None:
@@ -166,8 +172,13 @@ class Opponent:
         torch.cuda.current_stream().wait_stream(side)
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._loss = self._queue()
+        gc.collect()
+        gc.disable()  # memory that is given back meanwhile, by whomever, would end the capture
+        try:
+            with torch.cuda.graph(self._graph):
+                self._loss = self._queue()
+        finally:
+            gc.enable()
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
@@ -182,9 +193,35 @@ class Opponent:
             cudnn.allow_tf32, cublas.allow_tf32, cudnn.benchmark = kept
 
 
+def check_lrn(report: Report) -> None:
+    """Rows: each normalisation and its gradient against our op's meaning, on numbers for which it matters. The losses
+    of a few steps would hardly show it."""
+    on_gpu = torch.cuda.is_available()
+    compile = partial(torch.compile, dynamic=False, **({} if on_gpu else {"backend": "eager"}))
+    random, shape, groups = np.random.default_rng(4), (2, 16, 7, 9), 2
+    maps, grads = (100 * random.standard_normal(shape) for _ in range(2))
+    op = Lrn(n=SIZE, k=K, alpha=ALPHA, beta=BETA, groups=groups)
+    wanted = op.reference(maps), LrnGrad(n=SIZE, k=K, alpha=ALPHA, beta=BETA, groups=groups).reference(grads, maps)
+    for name, module in (("module", ModuleLrn(groups)), ("slices, compiled", SlicedLrn(groups, compile))):
+        with report.going_on(f"PyTorch's normalisation, {name}", fails=False):
+            x = torch.from_numpy(maps.astype("f4")).to("cuda" if on_gpu else "cpu").requires_grad_()
+            made = module(x)
+            made.backward(torch.from_numpy(grads.astype("f4")).to(x.device))
+            found = made.detach().cpu().numpy(), x.grad.cpu().numpy()  # type: ignore[union-attr]
+            far = max(float(abs(a - b).max() / abs(b).max()) for a, b in zip(found, wanted, strict=True))
+            error = "" if far <= LRN_TOLERANCE else f"{far:.1e} of the largest"
+            report.check(f"PyTorch's normalisation, {name}, means ours", error, f"{far:.1e} of the largest")
+
+
+def forget() -> None:
+    """All that was compiled: only so many versions of a function are kept, and then it would not be compiled at all."""
+    torch._dynamo.reset()
+
+
 def facts() -> list[str]:
-    """Versions, a line each."""
+    """Versions and flags, a line each."""
     lines = [f"PyTorch: {torch.__version__}, for CUDA {torch.version.cuda}"]
+    lines.append("PyTorch's flags: allow_tf32 but in fp32; bf16 by autocast; cudnn.benchmark at its best")
     if torch.cuda.is_available():
         lines.append(f"cuDNN: {torch.backends.cudnn.version()}")
     return lines

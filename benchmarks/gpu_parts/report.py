@@ -15,7 +15,7 @@ class Report:
 
     def __init__(self, path: Path | None, seconds: float, mark: str = "") -> None:
         self._file = path.open("w", encoding="utf-8") if path else None
-        self._mark, self._end = mark, time.monotonic() + seconds
+        self._mark, self._end, self._columns = mark, time.monotonic() + seconds, 0
         self.failures: list[str] = []
         self.aims: list[tuple[str, str, str, bool]] = []
 
@@ -24,7 +24,11 @@ class Report:
         return self._end - time.monotonic()
 
     def say(self, *lines: str) -> None:
-        """Lines, at once."""
+        """Lines, at once; a table ends there."""
+        self._columns = 0
+        self._print(*lines)
+
+    def _print(self, *lines: str) -> None:
         for line in lines:
             print(line, flush=True)
             if self._file:
@@ -37,12 +41,20 @@ class Report:
 
     def head(self, *cells: str) -> None:
         """The first row of a table: `row` adds others."""
+        self._columns = len(cells)
         self.row(*cells)
         self.row(*("---" for _ in cells))
 
     def row(self, *cells: str) -> None:
         """A row of the table that was begun."""
-        self.say(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+        self._print(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+
+    def note(self, line: str) -> None:
+        """A line, or a row where a table goes on."""
+        if self._columns:
+            self.row(line, *[""] * (self._columns - 1))
+        else:
+            self.say("", line, "")
 
     def check(self, what: str, error: str, note: str = "") -> None:
         """A row on something that holds unless there is an `error`."""
@@ -63,14 +75,14 @@ class Report:
             last = traceback.extract_tb(failure.__traceback__)[-1]
             first = str(failure).strip().partition("\n")[0]
             line = f"{what} did not work: {type(failure).__name__}: {first} ({Path(last.filename).name}:{last.lineno})"
-            self.say("", line, "")
+            self.note(line)
             if fails:
                 self.failures.append(line)
 
     def has_time(self, what: str, seconds: float) -> bool:
         """Whether so many seconds are left; what is left out is said."""
         if self.left() < seconds:
-            self.say("", f"Left out, as the time is up: {what}.", "")
+            self.note(f"Left out, as the time is up: {what}.")
             return False
         return True
 

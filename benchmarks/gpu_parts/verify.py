@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.encode import decode, encode
 from alexnet_ir.backends.cuda.executable import CudaExecutable
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
@@ -76,31 +75,31 @@ class Verified:
 
     def _step(self, task: Task, planned: Step) -> tuple[float, float]:
         ops = [part.op for part in planned.op.parts] if isinstance(planned.op, Fused) else [planned.op]
-        whole, chosen = planned.operands[0], slice(None)
-        kept: Array | None = None
+        whole, some, kept = planned.operands[0], False, None
         if isinstance(planned.op, ConvGradWeight):
             kept = self._bytes(whole)
             sparse = np.zeros_like(self.value(whole))
             sparse[list(self.images)] = self.value(whole)[list(self.images)]
             self._put(whole, encode(sparse, self.plan.layouts[whole]))
-        elif all(isinstance(op, EACH_IMAGE) for op in ops):
-            chosen = list(self.images)  # type: ignore[assignment]
-        batch = self.plan.types[whole].shape[:1]
-        taken = [
-            a[list(self.images)] if kept is not None or (chosen != slice(None) and a.shape[:1] == batch) else a
-            for a in (self.exact(name) for name in planned.operands)
-        ]
+        else:
+            some = all(isinstance(op, EACH_IMAGE) for op in ops)
+        taken = [self._taken(name, some or kept is not None) for name in planned.operands]
         with np.errstate(all="ignore"):
             expected = meaning(planned.op, taken, self.precision)
         self._run(task)
         worst, used = 0.0, 0.0
         for name, want in zip(planned.results, expected, strict=True):
             found = self.value(name)
-            error, share = self._error(name, found if kept is not None else found[chosen], want, task)
-            worst, used = max(worst, error), max(used, share)
+            error, share = self._error(name, found[list(self.images)] if some else found, want, task)
+            worst, used = max(worst, error), max(used, share)  # NaN is found by `used`
         if kept is not None:
             self._put(whole, kept)
         return worst, used
+
+    def _taken(self, name: str, some: bool) -> Array:
+        """A value, or the images that are looked at; parameters have none."""
+        value = self.exact(name)
+        return value[list(self.images)] if some and value.ndim and not name.endswith((".weight", ".bias")) else value
 
     def _error(self, name: str, found: Array, want: Array, task: Task) -> tuple[float, float]:
         if self.plan.types[name].dtype != "f32":
@@ -135,8 +134,11 @@ class Verified:
         self.machine.upload(self.plan.device(name), self.executable.address(name), content)
 
 
-def every_kernel(report: Report, lab: Lab, net: Net, batch: int, precision: Precision, images: int) -> None:
-    """Rows on each step of a net's training, every kernel of it launched as the whole step launches it."""
+def every_kernel(
+    report: Report, lab: Lab, net: Net, batch: int, precision: Precision, images: int, kept: float = 0
+) -> None:
+    """Rows on each step of a net's training, every kernel of it launched as the whole step launches it; it ends before
+    so many seconds are left as are to be `kept`."""
     model = net.model(batch, lab.is_rehearsal)
     step = TrainingStep(model, lab.setup(precision, graph=False))
     step.load({name: value for name, value in start(model).items() if name in step.weights})
@@ -153,6 +155,8 @@ def every_kernel(report: Report, lab: Lab, net: Net, batch: int, precision: Prec
         names = ", ".join([c.kernel.name for c in launched] + ["cuBLAS"] * (len(task.commands) - len(launched)))
         what, note = f"{precision} {planned.name}: {names or 'nothing'}", f"{error:.1e} of the largest"
         report.check(what, "" if used <= 1 else f"{note}, {used:.3g} times what is allowed", note)
+        if not report.has_time(f"the steps after {planned.name} in {precision}", kept):
+            break
     report.say("", f"{len(seen)} distinct kernels; images {', '.join(map(str, spread))} of {batch} looked at.", "")
 
 
@@ -200,16 +204,19 @@ class Alone:
         return [decode(machine.download(0, b.address, size), x, t.shape) for b, size, x, t in made]
 
 
-def op_rows(report: Report, lab: Lab, every: bool) -> None:
-    """Rows of the op table, all or one of each op."""
+def op_rows(report: Report, lab: Lab, every: int, kept: float = 0) -> None:
+    """Rows of the op table: all (0), or one of each op, or of every so many ops; it ends before so many seconds are
+    left as are to be `kept`."""
     rows = [row for row in ROWS if row.what not in ("beside", "nested") and type(row.op) not in CROSSING]
-    if not every:
-        rows = list({row.op.name: row for row in rows}.values())
+    if every:
+        rows = list({row.op.name: row for row in rows}.values())[::every]
     alone = {row.id: Alone.of(row.op, row.arrays("float32"), lab.gpu) for row in rows}
     machine = lab.machine(graph=False)
     for some in _of_some(alone):  # all at once: they are compiled side by side
         machine._load(some)
     for row in rows:
+        if not report.has_time(f"rows from {row.id} on", kept):
+            break
         with report.going_on(f"row {row.id}"):
             _row(report, row, alone[row.id].run(machine))
 
@@ -260,8 +267,11 @@ def digits(report: Report, lab: Lab, precision: Precision, steps: int, batch: in
         for _ in range(steps)
     ]
 
+    made: list[TrainingStep] = []
+
     def trained(devices: str, graph: bool) -> Run:
         step = TrainingStep(model, lab.setup(precision, devices, graph=graph), seed=1)
+        made.append(step)
         return [step(*one) for one in given], dict(step.weights)
 
     cases: dict[str, Callable[[], Run]] = {
@@ -275,7 +285,7 @@ def digits(report: Report, lab: Lab, precision: Precision, steps: int, batch: in
     for name, case in cases.items():
         with report.going_on(f"digits, {precision}, {name}"):
             found[name] = case()
-    losses = _meant(model, lab, precision, given)
+    losses = _meant(made[0], precision, given)
     for first, second in (
         ("one device, graph", "one device, graph, again"),
         ("one device, graph", "one device, list"),
@@ -294,13 +304,10 @@ def _same(first: Run, second: Run) -> bool:
     return first[0] == second[0] and all(first[1][n].tobytes() == second[1][n].tobytes() for n in first[1])
 
 
-def _meant(model: Any, lab: Lab, precision: Precision, given: Sequence[tuple[Array, Array]]) -> list[float]:
-    """The losses by the ops' references, with the roundings of the precision."""
-    step = TrainingStep(model, lab.setup(precision), seed=1)
-    assert isinstance(step.setup.backend, CudaBackend)
+def _meant(step: TrainingStep, precision: Precision, given: Sequence[tuple[Array, Array]]) -> list[float]:
+    """The losses of a net's first steps by the ops' references, with the roundings of the precision."""
     plan = step.compiled.plan
-    reference, losses = Rounded(plan, initial_values(plan, 1), precision), []
-    for images, labels in given:
+    reference, losses = Rounded(plan, initial_values(plan, step.seed), precision), []
+    for step.steps, (images, labels) in enumerate(given):
         losses.append(float(reference.run(step.scalars() | {step._image: images, LABEL: labels})["loss"]))
-        step.steps += 1
     return losses
