@@ -23,6 +23,7 @@ from alexnet_ir.backends.cuda.cache import cubins
 from alexnet_ir.backends.cuda.card import Card, gpu_of
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Argument, Command, Gemm, Kernel, Launch, Move, Table
+from alexnet_ir.backends.cuda.links import Links
 from alexnet_ir.backends.cuda.machine import Block, Resolve, Task
 from alexnet_ir.backends.cuda.nvrtc import Compiled
 from alexnet_ir.backends.cuda.site import ALIGNMENT
@@ -35,7 +36,7 @@ Compile: TypeAlias = Callable[[Iterable[Kernel], str], Mapping[Kernel, Compiled]
 Call: TypeAlias = tuple[int, Callable[[], object]]
 """The GPU that must be the current one, and what queues a piece of work on it."""
 
-OUT_OF_MEMORY, PEERS_ALREADY = 2, 704  # cudaError_t
+OUT_OF_MEMORY = 2  # cudaError_t
 
 
 def cupy() -> Any:
@@ -57,10 +58,7 @@ class CupyMachine:
         self._first = self._cards[self.devices[0]]
         self._streams: dict[Stream, Any] = {}
         self._handles: dict[Stream, tuple[cublas.Handle, Block]] = {}
-        self._staged: dict[tuple[int, int], bool] = {}
-        """For each pair of GPUs whether copies pass through pinned memory of ours."""
-        for number in self._cards:
-            self._reach(number)
+        self._links = Links(self._cuda, self._cards)
 
     @cached_property
     def gpu(self) -> Gpu:
@@ -117,6 +115,8 @@ class CupyMachine:
         with self._reported(), self._first.current():
             self._load(tasks)
             calls = self._calls(tasks)
+            if self.graph:
+                self._try_products(tasks)
             work = self._captured(calls) if self.graph else partial(self._queue, calls)
         return partial(self._run, work, self._meeting())
 
@@ -242,7 +242,7 @@ class CupyMachine:
             return []
         if at == to:
             return [partial(runtime.memcpyAsync, target, source, nbytes, runtime.memcpyDeviceToDevice, stream)]
-        if not self._is_staged(planned):
+        if not self._links.is_staged(at, to):
             return [partial(runtime.memcpyPeerAsync, target, to, source, at, nbytes, stream)]
         pinned = self._cuda.alloc_pinned_memory(nbytes)
         out = partial(runtime.memcpyAsync, pinned.ptr, source, nbytes, runtime.memcpyDeviceToHost, stream)
@@ -259,6 +259,21 @@ class CupyMachine:
         for number, some in launches.items():
             with self._cards[number].current():
                 self._cards[number].load(compiled, some)
+
+    def _try_products(self, tasks: Sequence[Task]) -> None:
+        """Each product once: in its first, cuBLAS may load and set up what it must not while a graph is captured. What
+        comes out lies where every run puts it anew."""
+        products = [(t, command) for t in tasks for command in t.commands if isinstance(command, Gemm)]
+        if products:
+            self._wait()
+            self._queue(
+                [(self._number(t.stream), call) for t, c in products for call in self._command(c, t.stream, t.resolve)]
+            )
+            self._wait()
+
+    def _wait(self) -> None:
+        for stream in (*(card.main for card in self._cards.values()), *self._streams.values()):
+            stream.synchronize()
 
     def _number(self, planned: Stream) -> int:
         """The GPU that a stream of the plan belongs to; a link to the one that it starts from."""
@@ -281,31 +296,6 @@ class CupyMachine:
                 handle = cublas.Handle(load_cublas(self._cuda), self._stream(planned).ptr, workspace.address)
             self._handles[planned] = handle, workspace
         return self._handles[planned][0]
-
-    def _reach(self, number: int) -> None:
-        """Let a GPU read and write the others' memory, where it can; elsewhere CUDA copies by way of the host."""
-        runtime = self._cuda.runtime
-        with self._cards[number].current():
-            for other in self._cards:
-                if other != number and runtime.deviceCanAccessPeer(number, other):
-                    try:
-                        runtime.deviceEnablePeerAccess(other)
-                    except RuntimeError as failure:
-                        if getattr(failure, "status", None) != PEERS_ALREADY:
-                            warnings.warn(f"GPU {number} cannot reach GPU {other}: {failure}", stacklevel=4)
-
-    def _is_staged(self, planned: Stream) -> bool:
-        """Whether CUDA refuses to copy along a link: tried once."""
-        pair = self._number(planned), self.devices[planned.to]
-        if pair not in self._staged:
-            source, target = self.allocate(planned.device, ALIGNMENT), self.allocate(planned.to, ALIGNMENT)
-            try:
-                with self._cards[pair[0]].current():
-                    self._cuda.runtime.memcpyPeer(target.address, pair[1], source.address, pair[0], ALIGNMENT)
-                self._staged[pair] = False
-            except RuntimeError:
-                self._staged[pair] = True
-        return self._staged[pair]
 
 
 def _call(call: Callable[[], object], kept: object) -> None:
@@ -337,5 +327,5 @@ def adopt(module: Any, card: Card, address: int, array: Any, dtype: str) -> None
 
 def load_cublas(cuda: Any) -> Any:
     """The cuBLAS that CuPy loads; ImportError or OSError where there is none."""
-    assert cuda.cublas, "to ask for it loads it"
+    _ = cuda.cublas  # to ask for it loads it
     return cublas.library(cuda.runtime.runtimeGetVersion() // 1000)

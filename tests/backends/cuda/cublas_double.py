@@ -31,7 +31,7 @@ class Cublas:
         self._world.refuse_in_capture("a cuBLAS handle is made")
         number = 0x2000 + len(self._world.handles)
         handle._obj.value = number
-        self._world.handles[number] = {"gpu": self._world.current, "stream": None, "workspace": None}
+        self._world.handles[number] = {"gpu": self._world.current, "stream": None, "workspace": None, "made": set()}
         return 0
 
     def cublasSetStream_v2(self, handle: Any, stream: int) -> int:  # noqa: N802
@@ -64,6 +64,10 @@ class Cublas:
             raise Wrong("a cuBLAS handle without workspace")
         if found["gpu"] != world.current:
             raise Wrong("a cuBLAS handle of another GPU than the current one")
+        product = mode_a, mode_b, m, n, k, type_a, type_c
+        if found["stream"].capture and product not in found["made"]:
+            raise Wrong("cuBLAS may have to load something while a graph is captured")
+        found["made"].add(product)
         assert ctypes.c_float.from_address(alpha).value == 1
         assert ctypes.c_float.from_address(beta).value == 0
         assert type_a == type_b

@@ -27,7 +27,7 @@ from .cupy_world import CUDARuntimeError, Event, Model, Stream, World, Wrong
 __all__ = ["POISON", "Model", "World", "Wrong", "double_of", "enter", "pickled"]
 
 OUT_OF_MEMORY, INSUFFICIENT_DRIVER, NO_DEVICE = 2, 35, 100  # cudaError_t
-PEER_UNSUPPORTED, ALREADY, CAPTURE_UNSUPPORTED = 217, 704, 900
+PEER_UNSUPPORTED, ALREADY, NEVER_ENABLED, CAPTURE_UNSUPPORTED = 217, 704, 705, 900
 POISON = 0xFF
 HOST_KERNELS: dict[Kernel, HostKernel] = {}
 
@@ -161,13 +161,8 @@ def runtime_of(world: World) -> SimpleNamespace:
             queue.capture.is_valid = False
             raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
         rooms = (lambda a: world.room(a, dstDevice)), (lambda a: world.room(a, srcDevice))
-        world.queue(queue, lambda: world.copy(dst, src, size, rooms))
-
-    def memcpyPeer(dst: int, dstDevice: int, src: int, srcDevice: int, size: int) -> None:  # noqa: N802, N803
-        world.refuse_in_capture("the host copies")
-        if not world.copies:
-            raise CUDARuntimeError(PEER_UNSUPPORTED)
-        world.copy(dst, src, size, ((lambda a: world.room(a, dstDevice)), (lambda a: world.room(a, srcDevice))))
+        is_lost = world.loses and (srcDevice, dstDevice) in reached
+        world.queue(queue, None if is_lost else lambda: world.copy(dst, src, size, rooms))
 
     reached: set[tuple[int, int]] = set()
 
@@ -175,6 +170,11 @@ def runtime_of(world: World) -> SimpleNamespace:
         if (world.current, peerDevice) in reached:
             raise CUDARuntimeError(ALREADY)
         reached.add((world.current, peerDevice))
+
+    def deviceDisablePeerAccess(peerDevice: int) -> None:  # noqa: N802, N803
+        if (world.current, peerDevice) not in reached:
+            raise CUDARuntimeError(NEVER_ENABLED)
+        reached.remove((world.current, peerDevice))
 
     def deviceCanAccessPeer(device: int, peerDevice: int) -> int:  # noqa: N802, N803
         return int(world.peers and device != peerDevice)

@@ -56,13 +56,14 @@ class Model:
 @dataclass
 class World:
     """All GPUs, and what runs on them. `peers`: which can reach each other; `copies`: whether CUDA copies between
-    GPUs at all, and within graphs."""
+    GPUs at all, and within graphs; `loses` what GPUs that reach each other copy, without a word."""
 
     gpus: tuple[Model, ...] = (Model(),)
     seed: int = 0
     peers: bool = True
     copies: bool = True
     graph_copies: bool = True
+    loses: bool = False
     driver: int = 13000
     made_for: int = 13020
     has_cublas: bool = True

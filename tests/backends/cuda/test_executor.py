@@ -178,6 +178,16 @@ def test_where_cuda_refuses_to_copy_bytes_pass_through_the_host(graph: bool, mak
 
 
 @needs_gxx
+def test_where_copies_do_not_arrive_gpus_no_longer_reach_each_other(make: Make) -> None:
+    bench = Bench(make((0, 1), True, World(gpus=(Model(),) * 2, loses=True, seed=3)), 2)
+    with pytest.warns(UserWarning, match="copies from GPU 0 to GPU 1 do not arrive"):
+        work = bench.machine.prepare(chain(bench, 2))
+    work(), work()
+    for device, rows in enumerate(expected_chain(2, runs=2)):
+        np.testing.assert_array_equal(bench.read(device), rows)
+
+
+@needs_gxx
 def test_where_no_graph_can_be_captured_one_line_says_so(make: Make) -> None:
     world = World(gpus=(Model(),) * 2, graph_copies=False, seed=5)
     bench = Bench(make((0, 1), True, world), 2)
