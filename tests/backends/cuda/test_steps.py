@@ -4,6 +4,7 @@ on one device and on several logical ones."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ train recipe {
 }
 """
 """The paper's net with fewer and smaller maps."""
+DIGITS = Path(__file__).parents[3] / "examples" / "digits.alx"
 TOLERANCE: dict[Precision, float] = {"fp32": 2e-6, "tf32": 5e-3, "bf16": 5e-2}
 """Of whole steps. A value near the middle of two that can be stored is rounded the one way by the kernel and the other
 by the reference: what follows differs by that. So the steps of a plan are compared one by one as well."""
@@ -105,6 +107,12 @@ def close(found: Array, expected: Array, tolerance: float, name: str) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_a_small_alexnet(precision: Precision) -> None:
     trained(ALEXNET, 1, precision, 2)
+
+
+@pytest.mark.parametrize(("devices", "precision"), [(1, "fp32"), (1, "tf32"), (2, "bf16")])
+def test_the_digits_net(devices: int, precision: Precision) -> None:
+    text = DIGITS.read_text(encoding="utf-8").replace("batch: 32", "batch: 6")
+    trained(text, devices, precision, 2, "columns" if devices > 1 else None)
 
 
 @pytest.mark.parametrize(("place", "precision"), [("columns", "fp32"), ("data", "bf16"), ("weird_trick", "tf32")])
