@@ -16,6 +16,8 @@ from alexnet_ir.ir.op import Array
 
 OLDEST = 75
 """The least compute capability that kernels are written for, times ten."""
+TEGRA = {72, 87, 88}
+"""Chips that run no machine code but their own, whatever generation they are of."""
 CHUNK, CHUNKS = 4 << 20, 4
 """Bytes of a pinned buffer that copies from and to the host pass through, and how many a GPU has."""
 USUAL_SHARED = 48 << 10
@@ -86,7 +88,7 @@ def gpu_of(cuda: Any, number: int) -> Gpu:
     code it runs, else on its own name."""
     capability = int(cuda.Device(number).compute_capability)
     runtime, known = cuda.runtime, {int(arch.removeprefix("sm_")): gpu for arch, gpu in GPUS.items()}
-    before = [other for other in known if other // 10 == capability // 10 and other <= capability]
+    before = [other for other in known if other // 10 == capability // 10 and other <= capability not in TEGRA]
     gpu = known[max(before)] if before else Gpu(f"sm_{capability}", 0, 0, tensor_cores=capability >= 80)
     return replace(
         gpu,

@@ -323,6 +323,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
     }
     if (THREE_PRODUCTS) add(sums, part);
   }
+  copy_async_wait<0>();  // of chunks beyond the depth: nothing is on its way into memory that the block gives back
 
   // A lane has rows lane / 4 and 8 more of each fragment, and four columns of each pair of fragments.
 #pragma unroll

@@ -331,7 +331,7 @@ def test_a_kernel_needs_live_memory(make: Make) -> None:
 
 @pytest.mark.parametrize(
     ("capability", "arch", "tensor_cores"),
-    [("75", "sm_75", False), ("80", "sm_80", True), ("87", "sm_86", True), ("90", "sm_90", True),
+    [("75", "sm_75", False), ("80", "sm_80", True), ("87", "sm_87", True), ("88", "sm_88", True), ("90", "sm_90", True),
      ("100", "sm_100", True), ("121", "sm_120", True), ("70", "sm_70", False)],
 )  # fmt: skip
 def test_kernels_are_made_for_the_generation_there_is(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -50,6 +51,8 @@ def faults(plan: Plan, step: Step, command: Command, workspace: int) -> Iterator
             yield f"grid {command.grid}"
         if not 0 < math.prod(command.block) <= THREADS or command.shared > GPU.shared:
             yield f"block {command.block}, {command.shared} bytes shared"
+        if command.shared and re.search(r"^\s*__shared__", command.kernel.source, re.M):
+            yield "static shared memory beside dynamic, which has all that is asked for"
         if command.grid[0] * command.block[0] >= 2**31:
             yield f"threads are counted in 32 bits: {command.grid} {command.block}"
     if isinstance(command, Gemm):
