@@ -5,21 +5,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from alexnet_ir.backends.cuda import found
+from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.found import available
 from alexnet_ir.training.step import TrainingStep
 from benchmarks import gpu
 from benchmarks.gpu_parts import compare, kernels, verify
 from benchmarks.gpu_parts.compare import Case, Pace
-from benchmarks.gpu_parts.lab import Rehearsal
+from benchmarks.gpu_parts.lab import Lab, Rehearsal
 from benchmarks.gpu_parts.models import NETS, start
 from benchmarks.gpu_parts.report import Report
+from benchmarks.gpu_parts.timing import called
 
+from .backends.cuda import cupy_double, rounded
 from .backends.cuda.running import needs_gxx
 
 ALEXNET = NETS["alexnet"]
@@ -72,7 +77,7 @@ def test_verification_in_rehearsal(tmp_path: Path) -> None:
 def test_what_a_kernel_should_not_compute_is_found(
     lab: Rehearsal, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact = verify.meaning
+    exact = rounded.meaning
 
     def wrong(op: Any, operands: Any, precision: Any) -> tuple[Any, ...]:
         return tuple(a * 1.001 if a.dtype.kind == "f" else a for a in exact(op, operands, precision))
@@ -104,15 +109,28 @@ def test_images_between_those_looked_at_count_for_nothing_in_sums(lab: Rehearsal
 def test_rates_and_kernels_in_rehearsal(lab: Rehearsal, report: Report, tmp_path: Path) -> None:
     known = kernels.rates(report, lab, ("tf32",))
     assert known.copy > 0
-    found = kernels.each(report, lab, ALEXNET, 2, "tf32", known)
+    timed = kernels.each(report, lab, ALEXNET, 2, "tf32", known)
     assert not report.failures
     said = written(tmp_path)
-    assert {one.kind for one in found} == {"", *kernels.KINDS}
-    products = {(one.step.name, kernels.called(one.command)) for one in found if one.flop}
+    assert {one.kind for one in timed} == {"", *kernels.KINDS}
+    products = {(one.step.name, called(one.command)) for one in timed if one.flop}
     assert {("conv2.grad_weight", "conv_mma_weight"), ("relu2", "conv_mma"), ("fc7.grad_input", "cuBLAS")} <= products
     for row in ("| conv2 |", "| fc6 |", "| all layers |", "| copy of", "The whole step as a graph"):
         assert row in said
     assert ("conv3, input gradient, tf32", "200 TFLOP/s") in [aim[:2] for aim in report.aims]
+
+
+@needs_gxx
+def test_the_gpu_is_asked_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a rehearsal has in another way, on the double too."""
+    cupy_double.enter(cupy_double.World(), monkeypatch)
+    monkeypatch.setattr(found, "CupyMachine", partial(CupyMachine, compile=cupy_double.pickled))
+    lab = Lab()
+    assert lab.precisions == ("tf32", "bf16", "fp32")
+    assert lab.machine() is lab.machine()
+    assert lab.machine("0,0", graph=False).devices == (0, 0)
+    assert lab.facts()[0].startswith("GPU: Double (sm_90)")
+    assert any(line.startswith("cublas: 13.1") for line in lab.facts())
 
 
 @needs_gxx
@@ -134,15 +152,18 @@ def test_without_pytorch_our_side_is_alone(
 
 @needs_gxx
 @pytest.mark.slow
-@pytest.mark.parametrize(("key", "precision"), [("alexnet", "bf16"), ("torchvision", "tf32"), ("resnet18", "fp32")])
+@pytest.mark.parametrize(
+    ("key", "precision", "compiled"),
+    [("alexnet", "bf16", True), ("torchvision", "tf32", False), ("resnet18", "fp32", False)],
+)
 def test_all_sides_have_the_same_losses(
-    key: str, precision: Any, lab: Rehearsal, report: Report, tmp_path: Path
+    key: str, precision: Any, compiled: bool, lab: Rehearsal, report: Report, tmp_path: Path
 ) -> None:
     opponents = twin_module()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        same = compare.same_losses(report, lab, Case(NETS[key], 4, precision))
-    assert same == ["alexnet-ir", *(variant.name for variant in opponents.VARIANTS)]
+        same = compare.same_losses(report, lab, Case(NETS[key], 2, precision, compiled=compiled))
+    assert same == ["alexnet-ir", *(v.name for v in opponents.VARIANTS if compiled or not v.whole)]
     assert not report.failures
 
 
@@ -193,9 +214,9 @@ def test_twins_have_our_parameters() -> None:
         with torch.device("meta"):
             twin = opponents.TWINS[net.key](shapes, opponents.ModuleLrn, 0.5)
         tensors = dict(twin.named_parameters()) | dict(twin.named_buffers())
-        found = {n: tuple(t.shape) for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
-        assert found == {name.replace("/", "."): shape for name, shape in shapes.items()}
-    assert sum(np.prod(shape) for shape in found.values()) == 11_689_512 + 9_600
+        theirs = {n: tuple(t.shape) for n, t in tensors.items() if not n.endswith("num_batches_tracked")}
+        assert theirs == {name.replace("/", "."): shape for name, shape in shapes.items()}
+    assert sum(np.prod(shape) for shape in theirs.values()) == 11_689_512 + 9_600
 
 
 def twin_module() -> Any:

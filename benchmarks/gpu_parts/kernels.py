@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
 from alexnet_ir.backends.cuda.launch import Command, Gemm, Move, Place
 from alexnet_ir.backends.cuda.machine import Resolve, Task
 from alexnet_ir.ir.layout import STORED_BYTES
+from alexnet_ir.ir.names import LABEL
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Plan, Step
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
@@ -24,6 +25,7 @@ from alexnet_ir.training.step import TrainingStep
 
 from .lab import Lab
 from .models import FEW, Net, batches, start
+from .ours import FACTOR, MEAN
 from .report import Report, figure
 from .timing import Clock, called, traffic
 
@@ -103,13 +105,15 @@ def _blocks(clock: Clock, operands: Sequence[int], result: int) -> Resolve:
 
 
 def each(report: Report, lab: Lab, net: Net, batch: int, precision: Precision, known: Rates) -> list[Timed]:
-    """A table of all commands of a training step; the whole step's graph against their sum; each line of the model."""
+    """A table of all commands of a training step; the whole step's graph against their sum; each layer."""
     model = net.model(batch, lab.is_rehearsal)
     step = TrainingStep(model, lab.setup(precision))
     step.load(start(model))
     executable = step._training
     assert isinstance(executable, CudaExecutable)
-    _fill(step)
+    images, labels = batches(model, FEW, 1)[0]
+    floats = ((images.transpose(0, 3, 1, 2).astype(np.float32)) - MEAN) * FACTOR
+    executable.feed(step.scalars() | {step._image: floats, LABEL: labels})
     clock = Clock(executable.machine, 4 * lab.cache_bytes(), *((2, 1) if lab.is_rehearsal else ()))  # type: ignore[arg-type]
     found = []
     report.head("step", "kernel", "us", "TFLOP/s", "of product", "GB/s", "of copy")
@@ -127,20 +131,17 @@ def each(report: Report, lab: Lab, net: Net, batch: int, precision: Precision, k
     return found
 
 
-def _fill(step: TrainingStep) -> None:
-    """Run once, so that all memory holds what it would."""
-    model = step.model
-    images, labels = batches(model, FEW, 1)[0]
-    step((images.transpose(0, 3, 1, 2).astype(np.float32) - 128) / 64, labels)
-
-
 def _timed(clock: Clock, plan: Plan, planned: Step, task: Task) -> list[Timed]:
+    """The commands of a step, on copies of what the memory holds; then it is run, for those that follow."""
+    if not task.commands:
+        return []
     copies = clock.copies(task.commands, task.resolve)
     seconds = [clock.command(command, copies) for command in task.commands]
+    clock.elapsed(clock.machine.prepare([replace(task, waits=())]))
     operands, results = ([plan.types[n] for n in names] for names in (planned.operands, planned.results))
     flop = 2 * planned.op.macs(operands, results)
     products = [i for i, command in enumerate(task.commands) if re.search("conv|local|cuBLAS", called(command))]
-    heaviest = max(products or range(len(seconds)), key=lambda i: seconds[i], default=0)
+    heaviest = max(products or range(len(seconds)), key=lambda i: seconds[i])
     return [
         Timed(planned, command, seconds[i], traffic(command), flop if i == heaviest else 0)
         for i, command in enumerate(task.commands)

@@ -72,7 +72,8 @@ class Lab:
         """GPU and versions, a line each."""
         found = available()
         gpu = found.gpus[0]
-        lines = [f"GPU: {gpu.name} ({gpu.arch}), {gpu.memory / 2**30:.1f} GiB, {gpu.free / 2**30:.1f} free"]
+        free = self.machine().free_bytes(0) or 0
+        lines = [f"GPU: {gpu.name} ({gpu.arch}), {free / 2**30:.1f} GiB free"]
         lines += [f"{name}: {version}" for name, version in found.versions.items()]
         return [*lines, *clocks()]
 

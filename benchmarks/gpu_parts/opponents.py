@@ -79,7 +79,7 @@ class Opponent:
             return SlicedLrn(groups, (lambda f: f) if self._variant.whole else self._compile)
 
         net = TWINS[key](shapes, sliced if self._variant.best else ModuleLrn, p).to(self._device).train()
-        return net.to(memory_format=torch.channels_last) if self._variant.best else net  # type: ignore[call-overload,no-any-return]
+        return net.to(memory_format=torch.channels_last) if self._variant.best else net  # type: ignore[call-overload]
 
     @property
     def memory(self) -> str:
@@ -157,14 +157,14 @@ class Opponent:
         ):
             scores = self._called(self._converted(images))
             loss = F.cross_entropy(scores.float(), labels)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return loss.detach()
 
     def _capture(self) -> None:
         self._images.copy_(self._given[0])
         self._labels.copy_(self._given[1])
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(4):
@@ -223,5 +223,5 @@ def facts() -> list[str]:
     lines = [f"PyTorch: {torch.__version__}, for CUDA {torch.version.cuda}"]
     lines.append("PyTorch's flags: allow_tf32 but in fp32; bf16 by autocast; cudnn.benchmark at its best")
     if torch.cuda.is_available():
-        lines.append(f"cuDNN: {torch.backends.cudnn.version()}")
+        lines.append(f"cuDNN: {torch.backends.cudnn.version()}")  # type: ignore[no-untyped-call]
     return lines

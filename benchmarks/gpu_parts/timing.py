@@ -56,14 +56,16 @@ class Clock:
         return max(median(long[1:]) - median(short[1:]), 1e-9) / self._between
 
     def copies(self, commands: Sequence[Command], resolve: Resolve) -> list[Resolve]:
-        """The memory of these commands as it is, and copies of it, with the content that it has now."""
+        """Copies of the memory of these commands with the content that it has now, and all commands run there once, so
+        that each finds what those before it leave."""
         regions = merged((resolve(place), place.nbytes) for c in commands for place in places(c))
         count = min(64, -(-self.rotated // max(1, sum(nbytes for _, nbytes in regions))))
-        found = [resolve]
-        for _ in range(count - 1):
+        found = []
+        for _ in range(count):
             blocks = [self.machine.allocate(0, nbytes) for _, nbytes in regions]
             self._copy(regions, blocks)
             found.append(_moved(resolve, regions, blocks))
+        self.elapsed(self.machine.prepare([Task("once", STREAM, (), tuple(commands), r) for r in found]))
         return found
 
     def _copy(self, regions: Sequence[tuple[int, int]], blocks: Sequence[Block]) -> None:

@@ -81,7 +81,7 @@ class SlicedLrn(nn.Module):
         self.function = Function
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function.apply(x)  # type: ignore[no-any-return]
+        return self.function.apply(x)  # type: ignore[no-any-return,no-untyped-call]
 
 
 MakeLrn = Callable[[int], nn.Module]
@@ -100,7 +100,8 @@ def conv(shapes: Shapes, name: str, stride: int = 1, pad: int = 0, groups: int =
 
 def fc(shapes: Shapes, name: str) -> nn.Linear:
     """The same of a fully connected layer."""
-    return nn.Linear(*reversed(shapes[f"{name}.weight"]))
+    units, inputs = shapes[f"{name}.weight"]
+    return nn.Linear(inputs, units)
 
 
 class AlexNet(nn.Module):
