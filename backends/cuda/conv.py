@@ -22,7 +22,9 @@ THREADS = 256
 MOST_TAPS = 16
 """Along an axis: the kernel keeps a bit of each."""
 MOST_ELEMENTS = 2**31 - 2**20
-"""Of a tensor, with what lies around it that padding names: offsets are 32 bits."""
+"""Of a tensor, with what lies around it that padding names, and of a tile's filters: offsets are 32 bits."""
+MOST_COLUMNS = 256
+"""Of a tile."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ def plain(site: Site) -> str:
     op, (x, weight), (result,) = site.op, site.operands, site.results
     assert isinstance(op, ConvAttributes)
     channels, multiple = x.shape[1] // op.groups, vector(layout_of(site))
-    filled = math.prod(x.shape) // channels * round_up(channels, multiple)
+    deep = round_up(channels, multiple)
+    filled = max(math.prod(x.shape) // channels * deep, MOST_COLUMNS * math.prod(weight.shape[2:]) * deep)
     spread = any(s > 1 and d > 1 for s, d in zip(op.stride, _dilation(op, weight), strict=True))
     reasons = {
         f"{site.gpu.arch} has no tensor cores for these precisions": not site.gpu.tensor_cores,

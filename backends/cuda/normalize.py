@@ -30,7 +30,7 @@ from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGr
 from alexnet_ir.ops.pool import MaxPool, MaxPoolGrad
 
 ACROSS, WITHIN = ("scale.cu", "across.cu"), ("scale.cu", "within.cu")
-MOST_ELEMENTS = 64
+MOST_ELEMENTS = 16
 """Of a thread of kernels/lrn_tile.cu, which keeps two numbers of each in registers."""
 
 

@@ -200,7 +200,8 @@ __device__ __forceinline__ void read(Fragments &fragments, const unsigned char *
 typedef float Sums[DOWN][ACROSS][4];
 
 // v = hi + lo. Of lo, tensor cores take the first bits themselves. Whole-number arithmetic rounds faster than a
-// conversion; a NaN that it turns into another number is one in lo.
+// conversion; a NaN that it turns into another number is one in lo. Of infinity lo is NaN, and with it the product: a test for
+// it would cost two instructions for each of three.
 template <int N>
 __device__ __forceinline__ void split(unsigned (&hi)[N], unsigned (&lo)[N], const unsigned (&v)[N]) {
 #pragma unroll

@@ -109,7 +109,7 @@ __device__ __forceinline__ void fetch_input(X_T *shared, const X_T *input, const
   }
 }
 
-// A value as the tensor core takes it, and what that leaves over.
+// A value as the tensor core takes it, and what that leaves over: of infinity, NaN.
 template <bool ROUND>
 __device__ __forceinline__ unsigned big_part(float v) {
   return ROUND ? to_tf32(v) : __float_as_uint(v);

@@ -1,4 +1,5 @@
-// What max pooling passes back to V channels of pixel (h, w): the sum of g over the windows that took it.
+// What max pooling passes back to V channels of pixel (h, w): the sum of g over the windows that took it. A g that is not finite
+// goes there alone (the reference, which multiplies by a mask, makes NaN of the whole window).
 __device__ __forceinline__ void gather(float (&sum)[V], const G_T *__restrict__ g, const A_T *__restrict__ argmax, int n,
                                        int c, int h, int w) {
 #pragma unroll

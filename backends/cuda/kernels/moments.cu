@@ -1,6 +1,7 @@
 // Mean and sum of squared distances from it (M2), merged (Chan, Golub and LeVeque, "Algorithms for computing the sample
 // variance", 1983): of counts m and n with means a and b,
 //     mean = a + (b - a) n / (m + n),   M2 = M2a + M2b + (b - a)^2 m n / (m + n).
+// Where an infinity is among the values the mean is NaN, as the variance is.
 
 struct Moments {
   float count, mean, squares;

@@ -122,6 +122,14 @@ def test_images_are_those_of_the_pipeline(name: str, last: bool) -> None:
 
 
 @needs_gxx
+def test_more_images_than_a_grid_has_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alexnet_ir.backends.cuda.augment.MOST_BLOCKS", 2)
+    steps, augment = PIPELINES["mean, crop, flip"]
+    found = augmented(augment, side(steps), places(steps), mean_image())
+    np.testing.assert_array_equal(found, pipeline(steps))
+
+
+@needs_gxx
 def test_a_mean_of_channels_is_subtracted_from_each() -> None:
     steps = (CROP, FLIP, BY_CHANNEL)
     middle = mean_image()[:, 4:15, 1:12].mean(axis=(1, 2))

@@ -1,6 +1,6 @@
-"""Nothing that a type rule accepts is refused, and no launch asks for more than a GPU has: chains of random ops of random
-sizes, forward and back, fused and not, are emitted (not compiled). What is done only at sizes too large for a test runs
-with the limits taken down."""
+"""Nothing that a type rule accepts is refused, and no launch asks for more than a GPU has: chains of random ops, of
+random sizes, forward and back, fused and not, are emitted (not compiled). What is done only at sizes too large for a
+test is run with the limits taken down."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cuda import emit as emitting
 from alexnet_ir.backends.cuda import normalize, pointwise, relayout, updates
-from alexnet_ir.backends.cuda.emit import EMITTERS, FUSED, emit
+from alexnet_ir.backends.cuda.emit import FUSED, emit
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Command, Emission, Gemm, Launch, Place, Table
@@ -30,16 +29,19 @@ from alexnet_ir.ir.op import Input, Op, Read, TypeRuleError
 from alexnet_ir.ir.target import Target
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops import batchnorm, dense, elementwise, loss, pool, shape, update
-from alexnet_ir.ops.conv import Conv, ConvGradInput
+from alexnet_ir.ops.batchnorm import BatchNormInference
+from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.dropout import Dropout
-from alexnet_ir.ops.fused import Fused, Part
+from alexnet_ir.ops.elementwise import Add, ReluGrad
 from alexnet_ir.ops.local import Local
 from alexnet_ir.ops.normalize import LocalNorm, Lrn
+from alexnet_ir.ops.pool import MaxPool
 from alexnet_ir.passes.fuse import Fuse
 
-from .running import needs_gxx, run
+from .running import needs_gxx
 from .test_normalize import CRAMPED, STRONG, both_ways, gradient, together
 from .test_pooling import BOTH, agree, masked, normal
+from .test_updates import together as parameters
 
 SEED, STEP = TensorType("i64", ()), TensorType("i32", ())
 IMAGES = st.sampled_from([1, 2, 7, 128, 65535, 70000])
@@ -254,9 +256,13 @@ def places(command: Command) -> Iterator[Place]:
             yield from argument.places if isinstance(argument, Table) else ()
             yield from (argument,) if isinstance(argument, Place) else ()
     else:
-        yield from (command.a, command.b, command.out) if isinstance(command, Gemm) else (
-            command.source,
-            command.target,
+        yield from (
+            (command.a, command.b, command.out)
+            if isinstance(command, Gemm)
+            else (
+                command.source,
+                command.target,
+            )
         )
 
 
@@ -280,3 +286,66 @@ def test_whatever_is_accepted_is_emitted(graph: Graph, way: Way) -> None:
 def test_so_is_what_no_gradient_makes(made: Made, way: Way) -> None:
     op, operands = made
     way(op, operands, inferred(op, operands))
+
+
+def test_groups_that_a_grid_does_not_have() -> None:
+    groups, size = 70000, 3
+    x, weight, y = f32(1, 8 * groups, 3, 3), f32(8 * groups, 8, size, size), f32(1, 8 * groups, 1, 1)
+    sites: list[tuple[Op, list[TensorType], TensorType]] = [
+        (Conv(groups=groups), [x, weight], y),
+        (ConvGradInput(groups=groups, input_size=(3, 3)), [y, weight], x),
+        (ConvGradWeight(groups=groups, size=(3, 3)), [y, x], weight),
+    ]
+    for op, operands, result in sites:
+        lying = [(type_, Layout("f32", True)) for type_ in (*operands, result)]
+        emission = emit(site_of(op, lying[:-1], lying[-1:], GPUS["sm_90"], "tf32"))
+        assert "grid" in emission.reason
+        check(emission, GPUS["sm_90"])
+
+
+def test_numbers_beyond_an_int() -> None:
+    assert constant("N", 2**31 - 1) == "int N = 2147483647"
+    assert constant("N", 2**31) == "index_t N = 2147483648"
+
+
+# --- with the limits taken down ---------------------------------------------------------------------------------------
+
+
+@needs_gxx
+@BOTH
+def test_normalisation_through_memory(channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a pixel had too many channels for a block, and a map windows too large."""
+    monkeypatch.setattr(normalize, "MOST_ELEMENTS", 0)
+    options: dict[str, Any] = {"channels_last": channels_last, "gpu": replace(CRAMPED, shared=64)}
+    for op in (replace(STRONG, groups=2), LocalNorm(5, 1, 0.3, 0.75)):
+        both_ways(op, (2, 8, 4, 5), **options)
+        both_ways(op, (1, 6, 3, 2), "bf16", result_stored="bf16", **options)
+        fused, operands = masked(gradient(op), [normal(2, 8, 3, 5, seed=1), normal(2, 8, 3, 5, seed=2)], ReluGrad())
+        agree(fused, operands, **options)
+    for op, operands in together(STRONG, MaxPool(3, 2), (2, 8, 5, 7)):
+        agree(op, operands, machine=HostMachine(check=True), **options)
+
+
+@needs_gxx
+@pytest.mark.parametrize("last", [(True, True, True), (False, True, False)])
+def test_more_elements_than_ints(last: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pointwise, "INTS", 1)
+    x, y = normal(2, 6, 3, 5), normal(2, 6, 3, 5, seed=1)
+    agree(Add(), [x, y], channels_last=last)
+    agree(BatchNormInference(), [x, *np.abs(normal(4, 6))], channels_last=[last[0], *[False] * 4, last[-1]])
+    agree(shape.Concat(), [x, y], channels_last=last)
+
+
+@needs_gxx
+def test_more_images_than_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relayout, "MOST_BLOCKS", 2)
+    operands = [normal(3, 12, 4, 3), normal(4, 12, 3, 3)]
+    agree(Conv(pad=1), operands, channels_last=[False, False, True])
+
+
+@needs_gxx
+@pytest.mark.parametrize("rule", [update.Sgd, update.Adam])
+def test_more_parameters_than_a_launch_takes(rule: type[update.UpdateOp], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "MOST_PARAMETERS", 2)
+    op, operands = parameters(rule, [(5,), (3, 7), (2, 3, 1, 2), (1,), (9,)])
+    agree(op, operands)
