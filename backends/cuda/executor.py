@@ -46,7 +46,8 @@ def cupy() -> Any:
 
 class CupyMachine:
     """Logical device i is the GPU of number `devices[i]`; several may be on one. With `graph`, what is prepared is
-    captured as a CUDA graph.
+    captured as a CUDA graph. The first becomes the calling thread's current GPU and stays it: since CUDA 12, to go back
+    to another takes memory there, and fails where that is full or somebody else's alone.
 
     Each stream that has products gets a cuBLAS handle, with a workspace that is allocated once, beside the plan's
     arenas: `overhead` counts it."""
@@ -54,6 +55,7 @@ class CupyMachine:
     def __init__(self, devices: Sequence[int], graph: bool = True, compile: Compile = cubins) -> None:
         self.devices, self.graph, self._compile = tuple(devices), graph, compile
         self._cuda = cupy().cuda
+        self._cuda.runtime.setDevice(self.devices[0])
         self._cards = {number: Card(self._cuda, number) for number in dict.fromkeys(devices)}
         self._first = self._cards[self.devices[0]]
         self._streams: dict[Stream, Any] = {}

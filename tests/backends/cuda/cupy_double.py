@@ -45,16 +45,17 @@ class Device:
 
     def __enter__(self) -> Device:
         self._before.append(self.world.current)
-        self.world.current = self.id
+        if self.id != self.world.current:
+            self.world.enter(self.id)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, what: BaseException | None, where: TracebackType | None
     ) -> None:
-        self.world.current = self._before.pop()
+        self.world.enter(self._before.pop())
 
     def use(self) -> None:
-        self.world.current = self.id
+        self.world.enter(self.id)
 
     @property
     def compute_capability(self) -> str:
@@ -184,7 +185,7 @@ def runtime_of(world: World) -> SimpleNamespace:
         return total - world.taken(world.current), total
 
     def setDevice(device: int) -> None:  # noqa: N802
-        world.current = device
+        world.enter(device)
 
     def getDeviceCount() -> int:  # noqa: N802
         if world.driver < world.made_for // 1000 * 1000:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CAPTURE_INVALIDATED, CAPTURE_UNJOINED, CAPTURE_ISOLATION = 901, 904, 905  # cudaError_t
+DEVICES_UNAVAILABLE = 46
 
 
 class CUDARuntimeError(RuntimeError):
@@ -44,13 +45,14 @@ class Capture:
 
 @dataclass(frozen=True)
 class Model:
-    """A GPU that one would like to have."""
+    """A GPU that one would like to have, or (`is_taken`) that another program has for itself."""
 
     capability: str = "90"
     memory: int = 1 << 30
     shared: int = 227 << 10
     multiprocessors: int = 132
     name: str = "Double"
+    is_taken: bool = False
 
 
 @dataclass
@@ -81,6 +83,12 @@ class World:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.ranks: dict[Stream, float] = {}
+
+    def enter(self, gpu: int) -> None:
+        """Make it the current one, which since CUDA 12 sets it up."""
+        if self.gpus[gpu].is_taken:
+            raise CUDARuntimeError(DEVICES_UNAVAILABLE)
+        self.current = gpu
 
     # --- the order of work --------------------------------------------------------------------------------------------
 

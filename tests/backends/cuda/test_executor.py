@@ -326,6 +326,14 @@ def test_a_kernel_needs_live_memory(make: Make) -> None:
         machine._first.main.synchronize()
 
 
+def test_a_gpu_that_is_not_asked_for_is_not_touched(make: Make) -> None:
+    world = World(gpus=(Model(is_taken=True), Model(), Model()))
+    bench = Bench(make((2, 1), True, world), 2)
+    bench.machine.prepare([bench.task(Stream(0, 1), (), Move(row(1), row(1, "result")))])()
+    assert bench.read(1)[1, 0] == 4
+    assert world.current == 2
+
+
 # What a GPU can do
 
 
