@@ -125,7 +125,7 @@ def each(report: Report, lab: Lab, net: Net, batch: int, precision: Precision, k
                 report.row(*_cells(one, known, precision))
     for task in executable.tasks[len(executable.plan.steps) :]:
         report.say("", f"Beside these: {task.name}.", "")
-    _whole(report, clock, executable, found)
+    _whole(report, clock, executable, precision, found)
     _layers(report, found)
     _kinds(report, found, precision, known)
     return found
@@ -156,12 +156,14 @@ def _cells(one: Timed, known: Rates, precision: Precision) -> list[str]:
     return [*cells, figure(moved / 1e9), f"{moved / known.copy:.0%}"]
 
 
-def _whole(report: Report, clock: Clock, executable: CudaExecutable, found: Sequence[Timed]) -> None:
+def _whole(
+    report: Report, clock: Clock, executable: CudaExecutable, precision: Precision, found: Sequence[Timed]
+) -> None:
     whole, total = clock.median(executable._run), sum(one.seconds for one in found)
     ratio = whole / total
     report.say("", f"The whole step as a graph: {1e3 * whole:.3f} ms on the GPU; the sum of its kernels: "
                f"{1e3 * total:.3f} ms; ratio {ratio:.3f}.", "")  # fmt: skip
-    name = f"graph against the sum of its kernels, {clock.machine.gpu.arch}"
+    name = f"graph against the sum of its kernels, {precision}"
     report.aim(name, f"at most {OF_SUM}", f"{ratio:.3f}", ratio <= OF_SUM)
 
 
