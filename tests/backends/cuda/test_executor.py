@@ -142,7 +142,7 @@ def test_tasks_run_in_an_order_that_waits_allow(devices: tuple[int, ...], graph:
         for device, rows in enumerate(expected):
             np.testing.assert_array_equal(bench.read(device), rows)
         assert world.graphs == graph
-        assert world.current == 0
+        assert world.current == devices[0]
 
 
 @needs_gxx
