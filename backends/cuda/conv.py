@@ -10,7 +10,7 @@ from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.relayout import brought, relayout
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
 from alexnet_ir.backends.cuda.space_to_depth import fold, fold_by, folded, vector
 from alexnet_ir.backends.cuda.tiles import choose
 from alexnet_ir.ir.attributes import Pair
@@ -161,8 +161,8 @@ def _filters_by_channel(
             "GROUPS": walk.groups,
             "CHANNELS": channels,
             "PITCH": pitch,
-            **_both("STRIDE", walk.stride),
-            **_both("PAD", walk.pad),
+            **both("STRIDE", walk.stride),
+            **both("PAD", walk.pad),
         },
     )
     grid = (walk.groups * math.prod(walk.taps), -(-weight.shape[1] // 32), -(-channels // 32))
@@ -188,10 +188,10 @@ def on_tensor_cores(site: Site, epilogue: Epilogue) -> Emission:
         "conv_mma",
         tensors={"X": x, "Y": result},
         constants={
-            **_both("TAPS", walk.taps),
-            **_both("STRIDE", walk.stride),
-            **_both("PAD", walk.pad),
-            **_both("DILATION", walk.dilation),
+            **both("TAPS", walk.taps),
+            **both("STRIDE", walk.stride),
+            **both("PAD", walk.pad),
+            **both("DILATION", walk.dilation),
             "GRADIENT": walk.gradient,
             "GROUPS": walk.groups,
             "CHANNELS": deep,
@@ -228,11 +228,6 @@ def grad_input(site: Site, epilogue: Epilogue) -> Emission:
 
 
 EMITTERS: dict[type[Op], Emitter] = {Conv: forward, ConvGradInput: grad_input}
-
-
-def _both(name: str, pair: Pair) -> dict[str, int]:
-    """Constants for rows and columns."""
-    return {f"{name}_H": pair[0], f"{name}_W": pair[1]}
 
 
 def _by(site: Site) -> str:

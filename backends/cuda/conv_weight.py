@@ -15,7 +15,7 @@ from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.relayout import FLOATS, brought, relayout
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
 from alexnet_ir.backends.cuda.space_to_depth import fold_by, folded, vector
 from alexnet_ir.backends.cuda.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
 from alexnet_ir.ir.attributes import Pair
@@ -200,9 +200,9 @@ def multiply(product: Product, out: Tensor, choice: Choice, depth: int) -> Launc
     """The product, into the result or into slices of this depth."""
     op, tile, precision = product.op, choice.tile, choice.precision
     constants = {
-        **_pair("TAPS", product.taps),
-        **_pair("STRIDE", op.stride),
-        **_pair("DILATION", op.dilation),
+        **both("TAPS", product.taps),
+        **both("STRIDE", op.stride),
+        **both("DILATION", op.dilation),
         "PAD_TOP": op.pad[0][0],
         "PAD_LEFT": op.pad[1][0],
         "GROUPS": op.groups,
@@ -229,14 +229,10 @@ def multiply(product: Product, out: Tensor, choice: Choice, depth: int) -> Launc
 
 def reduce(sums: Tensor, result: Tensor, slices: int, block: Pair) -> Launch:
     """The slices' sum, into the result."""
-    constants = {"SLICES": slices, **_pair("BLOCK", block)}
+    constants = {"SLICES": slices, **both("BLOCK", block)}
     made = kernel("reduce_slices.cu", "reduce_slices", tensors={"S": sums, "Y": result}, constants=constants)
     grid = (-(-math.prod(result.shape) // REDUCERS), 1, 1)
     return Launch(made, grid, (REDUCERS, 1, 1), (sums.place, result.place))
-
-
-def _pair(name: str, pair: Pair) -> dict[str, int | float | str | bool]:
-    return {f"{name}_H": pair[0], f"{name}_W": pair[1]}
 
 
 def _op(site: Site) -> ConvGradWeight:

@@ -12,6 +12,7 @@ import numpy as np
 
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
 from alexnet_ir.backends.cuda.launch import Emission, Kernel, Place
+from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.types import TensorType
@@ -143,6 +144,11 @@ def constant(name: str, value: float | str | bool) -> str:
     if isinstance(value, float):
         return f"float {name} = {float_literal(value)}"
     return f"{'index_t' if isinstance(value, int) and value >= INTS else 'int'} {name} = {value}"
+
+
+def both(name: str, pair: Pair) -> dict[str, int]:
+    """Constants for rows and columns."""
+    return {f"{name}_H": pair[0], f"{name}_W": pair[1]}
 
 
 def float_literal(value: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from alexnet_ir.backends.cuda.launch import Launch
-from alexnet_ir.backends.cuda.site import Tensor, Workspace, kernel, round_up
+from alexnet_ir.backends.cuda.site import Tensor, Workspace, both, kernel, round_up
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 
@@ -47,7 +47,7 @@ def fold(source: Tensor, target: Tensor, block: Pair, pad: Pair) -> Launch:
     """The launch that makes `target` [n, channels, rows, columns], channels last, of blocks of `source`, which begin
     `pad` rows and columns before it. Its channels are those of a block's cells, row by row, and then zeros; in all
     of whole vectors."""
-    constants = {"BLOCK_H": block[0], "BLOCK_W": block[1], "PAD_H": pad[0], "PAD_W": pad[1]}
+    constants = {**both("BLOCK", block), **both("PAD", pad)}
     made = kernel("space_to_depth.cu", "space_to_depth", tensors={"X": source, "Y": target}, constants=constants)
     vectors = math.prod(target.shape) // vector(target.layout)
     return Launch(made, (-(-vectors // THREADS), 1, 1), (THREADS, 1, 1), (source.place, target.place))
