@@ -101,7 +101,7 @@ __device__ __forceinline__ Block block_of(int b) {
   return {rows, columns, group, m, n};
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_plain(const X_T *x, const W_T *w, Y_T *y EPILOGUE_PARAMETERS) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) conv_plain(const X_T *x, const W_T *w, Y_T *y EPILOGUE_PARAMETERS) {
   const Block block = block_of(blockIdx.x);
   if (block.m >= block.pixels()) return;
   float sum[PER_M][PER_N];

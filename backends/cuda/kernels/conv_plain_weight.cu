@@ -59,7 +59,7 @@ __device__ __forceinline__ void write(W_T *w, int kernel, int element, float v) 
   put(w + (kernel * W_SN + element % SHARE * W_SC + tap / W_W * W_SH + tap % W_W * W_SW), v);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) conv_plain_weight(const G_T *g, const X_T *x, W_T *w, float *partial) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) conv_plain_weight(const G_T *g, const X_T *x, W_T *w, float *partial) {
   const int n = blockIdx.x % TILES_N * TILE_N, m = blockIdx.x / TILES_N % TILES_M * TILE_M;
   const int group = blockIdx.x / TILES_N / TILES_M % GROUPS, slice = blockIdx.x / TILES_N / TILES_M / GROUPS;
   float sum[PER_M][PER_N];
