@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from alexnet_ir.backends.cuda import (
+from alexnet_ir.backends.cuda.emitters import (
     conv,
     conv_weight,
     losses,

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.augment import Augment, emit_augment
 from alexnet_ir.backends.cuda.backend import CudaBackend
+from alexnet_ir.backends.cuda.emitters.augment import Augment, emit_augment
 from alexnet_ir.backends.cuda.gpu import Precision
 from alexnet_ir.backends.cuda.launch import Place
 from alexnet_ir.backends.cuda.room import needed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alexnet_ir.backends.cuda import nvrtc
-from alexnet_ir.backends.cuda.augment import Augment, emit_augment
+from alexnet_ir.backends.cuda.emitters.augment import Augment, emit_augment
 from alexnet_ir.backends.cuda.encode import decode, encode, round_stored
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.launch import Emission, Launch, Place
@@ -123,7 +123,7 @@ def test_images_are_those_of_the_pipeline(name: str, last: bool) -> None:
 
 @needs_gxx
 def test_more_images_than_a_grid_has_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet_ir.backends.cuda.augment.MOST_BLOCKS", 2)
+    monkeypatch.setattr("alexnet_ir.backends.cuda.emitters.augment.MOST_BLOCKS", 2)
     steps, augment = PIPELINES["mean, crop, flip"]
     found = augmented(augment, side(steps), places(steps), mean_image())
     np.testing.assert_array_equal(found, pipeline(steps))

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cuda import cache, tiles
+from alexnet_ir.backends.cuda import cache
+from alexnet_ir.backends.cuda.emitters import tiles
 from alexnet_ir.backends.cuda.encode import round_stored
 from alexnet_ir.backends.cuda.gpu import GPUS, Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine

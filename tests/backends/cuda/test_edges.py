@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cuda import normalize, pointwise, relayout, updates
 from alexnet_ir.backends.cuda.emit import FUSED, emit
+from alexnet_ir.backends.cuda.emitters import normalize, pointwise, relayout, updates
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Command, Emission, Gemm, Launch, Place, Table

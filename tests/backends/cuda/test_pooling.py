@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cuda import pooling, units
+from alexnet_ir.backends.cuda.emitters import pooling, units
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.op import Array, Op

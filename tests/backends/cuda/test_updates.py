@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from alexnet_ir.backends.cuda.emitters.updates import ELEMENTS
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.inplace import in_place
 from alexnet_ir.backends.cuda.launch import Launch
-from alexnet_ir.backends.cuda.updates import ELEMENTS
 from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from alexnet_ir.backends.cuda.emitters.pointwise import computed, stored_alike
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Dim3, Launch
-from alexnet_ir.backends.cuda.pointwise import computed, stored_alike
 from alexnet_ir.backends.cuda.site import Tensor, Workspace, kernel
 from alexnet_ir.ir.layout import Layout
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.units import Units
+from alexnet_ir.backends.cuda.emitters.units import Units
 
 LARGEST = 48 * 1024
 """Bytes of shared memory of a block, unless nothing fits into them: with more, too few blocks run side by side."""

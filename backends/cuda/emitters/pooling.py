@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from alexnet_ir.backends.cuda.emitters.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
 from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor
-from alexnet_ir.backends.cuda.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.pool import (
     AvgPool,

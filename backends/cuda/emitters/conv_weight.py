@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from alexnet_ir.backends.cuda import simt
+from alexnet_ir.backends.cuda.emitters import simt
+from alexnet_ir.backends.cuda.emitters.relayout import FLOATS, brought, relayout
+from alexnet_ir.backends.cuda.emitters.space_to_depth import fold_by, folded, vector
+from alexnet_ir.backends.cuda.emitters.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
-from alexnet_ir.backends.cuda.relayout import FLOATS, brought, relayout
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
-from alexnet_ir.backends.cuda.space_to_depth import fold_by, folded, vector
-from alexnet_ir.backends.cuda.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from alexnet_ir.backends.cuda.emitters.pointwise import computed, stored_alike
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch, Table
-from alexnet_ir.backends.cuda.pointwise import computed, stored_alike
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Op

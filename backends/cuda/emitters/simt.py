@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from alexnet_ir.backends.cuda.emitters.relayout import brought
 from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch
-from alexnet_ir.backends.cuda.relayout import brought
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up, text
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from alexnet_ir.backends.cuda.emitters.pointwise import computed
+from alexnet_ir.backends.cuda.emitters.relayout import brought
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
 from alexnet_ir.backends.cuda.launch import Command, Emission, Gemm
-from alexnet_ir.backends.cuda.pointwise import computed
-from alexnet_ir.backends.cuda.relayout import brought
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Op

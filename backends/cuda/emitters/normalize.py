@@ -6,12 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
-from alexnet_ir.backends.cuda.launch import Emission, Launch
-from alexnet_ir.backends.cuda.map_tiles import Tiling
-from alexnet_ir.backends.cuda.pooling import max_pooled, max_pooled_back, window_constants
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
-from alexnet_ir.backends.cuda.units import (
+from alexnet_ir.backends.cuda.emitters.map_tiles import Tiling
+from alexnet_ir.backends.cuda.emitters.pooling import max_pooled, max_pooled_back, window_constants
+from alexnet_ir.backends.cuda.emitters.units import (
     IMAGES,
     THREADS,
     Constants,
@@ -23,6 +20,9 @@ from alexnet_ir.backends.cuda.units import (
     units,
     warps,
 )
+from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from alexnet_ir.backends.cuda.emitters.pointwise import grid
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
 from alexnet_ir.backends.cuda.launch import Emission, Launch
-from alexnet_ir.backends.cuda.pointwise import grid
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, float_literal, kernel, round_up, text
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused

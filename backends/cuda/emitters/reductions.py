@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from alexnet_ir.backends.cuda.emitters.pointwise import computed, four, stored_alike
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Dim3, Emission, Kernel, Launch, Place
-from alexnet_ir.backends.cuda.pointwise import computed, four, stored_alike
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 from alexnet_ir.ir.op import Op

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from alexnet_ir.backends.cuda import simt
+from alexnet_ir.backends.cuda.emitters import simt
+from alexnet_ir.backends.cuda.emitters.relayout import brought, relayout
+from alexnet_ir.backends.cuda.emitters.space_to_depth import fold, fold_by, folded, vector
+from alexnet_ir.backends.cuda.emitters.tiles import choose
 from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
-from alexnet_ir.backends.cuda.relayout import brought, relayout
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
-from alexnet_ir.backends.cuda.space_to_depth import fold, fold_by, folded, vector
-from alexnet_ir.backends.cuda.tiles import choose
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
