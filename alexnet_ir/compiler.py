@@ -11,7 +11,7 @@ from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.graph import Graph
 from alexnet_ir.ir.plan import Plan
-from alexnet_ir.ir.target import Target
+from alexnet_ir.ir.target import TOGETHER_BYTES, Target
 from alexnet_ir.ir.timeline import simulate
 from alexnet_ir.ir.types import Placement
 from alexnet_ir.ops.loss import Hinge, LossOp, SoftmaxCrossEntropy
@@ -138,6 +138,8 @@ def _step_graph(model: Model, placing: Placing, hook: Hook | None = None) -> Gra
 def _lowered(logical: Graph, placing: Placing, setup: Setup, hook: Hook | None = None) -> Compiled:
     """What each device does of a logical graph."""
     target, graphs = setup.backend.target, [logical]
+    if setup.memory_limit is not None:  # a gradient's memory is free once its parameter is updated
+        target = replace(target, together_bytes=min(target.together_bytes, TOGETHER_BYTES))
 
     def keep(record: PassRecord, graph: Graph) -> None:
         graphs.append(graph.copy())

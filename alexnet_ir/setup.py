@@ -19,8 +19,8 @@ from alexnet_ir.ir.profile import PROFILES, Profile, profile_of
 NUMPY: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
 HOST = "host"
 """Emitted CUDA kernels on this machine's CPU: slow, for whoever writes kernels."""
-PLANNED_ARCH = "sm_90"
-"""What kernels are emitted for where there is no GPU and none is named."""
+PLANNED_ARCH, PLAIN_ARCH = "sm_90", "sm_75"
+"""What kernels are emitted for where there is no GPU and none is named; and without tensor cores, as in the paper."""
 OLD, NEW = "gtx580", "h100-nvlink"
 """Profiles for GPUs that are planned for (the paper's), and for those that there are."""
 
@@ -69,7 +69,7 @@ def setup_of(
         figures = profile_of(profile) if profile else PROFILES["cpu"]
         return Setup(NUMPY[names[0]], names, place, figures, memory_limit)
     backend = _cuda(names, kernels, profile, present)
-    usual = "cpu" if names[0] == HOST else NEW if present or kernels.arch else OLD
+    usual = "cpu" if names[0] == HOST else NEW if present or kernels.arch or backend.gpu.tensor_cores else OLD
     return Setup(backend, names, place, profile_of(profile or usual), memory_limit)
 
 
@@ -104,6 +104,8 @@ def _refuse_kernels(device: str, kernels: Kernels) -> None:
 
 def _cuda(names: Sequence[str], kernels: Kernels, profile: str | None, present: bool) -> CudaBackend:
     if names[0] == HOST:
+        if not kernels.graph:
+            raise error("--no-graph: the host launches kernels one by one anyway", helps=["leave it out"])
         gpu = _gpu(kernels.arch or PLANNED_ARCH)
         if present and compiler() is None:
             raise error("--devices host: no C++ compiler found", helps=["install g++, or name one in CXX"])
@@ -118,8 +120,8 @@ def _cuda(names: Sequence[str], kernels: Kernels, profile: str | None, present: 
             )
         gpus = machine_of(tuple(map(int, names)), kernels.graph)
         return CudaBackend(gpus.gpu, _precision(kernels.precision, gpus.gpu), gpus)
-    old = kernels.arch is None and (profile or OLD) != NEW
-    gpu = _gpu(kernels.arch or ("sm_75" if old else PLANNED_ARCH))
+    new = profile == NEW or kernels.precision not in (None, "fp32")
+    gpu = _gpu(kernels.arch or (PLANNED_ARCH if new else PLAIN_ARCH))
     return CudaBackend(gpu, _precision(kernels.precision, gpu))
 
 

@@ -80,6 +80,15 @@ def test_kernels_as_files(run: Run, tmp_path: Path) -> None:
     assert re.search(r"pool1\[\d+:\d+\] tf32 channels last", plan)
 
 
+def test_a_memory_limit_parts_the_updates(run: Run) -> None:
+    """All parameters at once need all gradients at once."""
+    gpu = "compile", ALEXNET, "--devices", "0", "--arch", "sm_90", "--json"
+    free, limited = (json.loads(run(*gpu, *more).out) for more in ((), ("--memory-limit", "950MiB")))
+    assert [f["count"] for f in free["fusions"] if f["rule"] == "updates"] == [1]
+    assert free["devices"][0]["peak_bytes"] > 950 << 20 >= limited["devices"][0]["peak_bytes"]
+    assert limited["recomputed"]["nodes"]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -91,6 +100,7 @@ def test_kernels_as_files(run: Run, tmp_path: Path) -> None:
         (["compile", "--devices", "0,cpu"], "devices of one kind work together"),
         (["train", "--devices", "cpu", "--no-graph"], "--no-graph: that is of emitted CUDA kernels"),
         (["train", "--devices", "cpu", "--check"], "--check: that is of emitted CUDA kernels"),
+        (["train", "--devices", "host", "--no-graph"], "--no-graph: the host launches kernels one by one anyway"),
         (["train", "--devices", "gpu"], "no such device as 'gpu'"),
     ],
 )  # fmt: skip
