@@ -14,7 +14,7 @@ from alexnet_ir.backends.cuda.host.compile import compiler
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.diagnostics import error, listed
-from alexnet_ir.ir.profile import PROFILES, Profile, profile_of
+from alexnet_ir.ir.profile import PROFILES, Profile, on_tensor_cores, profile_of
 
 NUMPY: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
 HOST = "host"
@@ -70,7 +70,10 @@ def setup_of(
         return Setup(NUMPY[names[0]], names, place, figures, memory_limit)
     backend = _cuda(names, kernels, profile, present)
     usual = "cpu" if names[0] == HOST else NEW if present or kernels.arch or backend.gpu.tensor_cores else OLD
-    return Setup(backend, names, place, profile_of(profile or usual), memory_limit)
+    figures = profile_of(profile or usual)
+    if backend.gpu.tensor_cores:
+        figures = on_tensor_cores(figures, backend.precision)
+    return Setup(backend, names, place, figures, memory_limit)
 
 
 def _check_names(devices: str | None, names: Sequence[str]) -> None:

@@ -141,6 +141,26 @@ _ALL = (
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in _ALL}
 
 
+TENSOR_TERA_FLOPS = {"h100-nvlink": 495.0}
+"""Peak of tf32 products on tensor cores, dense, by profile (data sheet)."""
+TENSOR_SHARE = 0.4
+"""Assumed: what convolutions by warp-wide products sustain of it."""
+OF_TF32 = {"fp32": 1 / 3, "tf32": 1.0, "bf16": 2.0}
+"""The rate of each precision's products; fp32 takes three of tf32."""
+
+
+def on_tensor_cores(profile: Profile, precision: str) -> Profile:
+    """A device of this profile that multiplies on its tensor cores; the profile itself where nobody knows their rate.
+    Memory traffic stays that of fp32."""
+    if profile.name not in TENSOR_TERA_FLOPS:
+        return profile
+    peak = TENSOR_TERA_FLOPS[profile.name] * OF_TF32[precision]
+    note = f"tensor cores: {peak:g} TFLOP/s in {precision}, of which {TENSOR_SHARE:.0%} are assumed"
+    description = f"{profile.description}; {precision} on tensor cores"
+    flops = TENSOR_SHARE * peak * 1e12
+    return replace(profile, description=description, product_flops=flops, notes=(*profile.notes, note))
+
+
 def profile_of(name: str) -> Profile:
     """The built-in profile of this name, or that of a file which `alexnet-ir profile -o` wrote; else AlexnetError."""
     if name in PROFILES:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alexnet_ir.diagnostics import AlexnetError
-from alexnet_ir.ir.profile import PROFILES, Profile, profile_of, read_profile
+from alexnet_ir.ir.profile import PROFILES, Profile, on_tensor_cores, profile_of, read_profile
 from alexnet_ir.ir.types import f32
 from alexnet_ir.ops.dense import Fc
 from alexnet_ir.ops.elementwise import Relu
@@ -99,3 +99,13 @@ def test_files_that_hold_no_profile(reason: str, change: Callable[[dict[str, Any
 def test_texts_that_hold_no_profile(text: str) -> None:
     with pytest.raises(AlexnetError, match="here: no device profile"):
         read_profile(text, "here")
+
+
+def test_tensor_cores_by_precision() -> None:
+    h100 = PROFILES["h100-nvlink"]
+    fp32, tf32, bf16 = (on_tensor_cores(h100, precision) for precision in ("fp32", "tf32", "bf16"))
+    assert tf32.product_flops == pytest.approx(3 * fp32.product_flops) == pytest.approx(bf16.product_flops / 2)
+    assert h100.product_flops < fp32.product_flops < 495e12 / 3
+    assert (tf32.bandwidth, tf32.name) == (h100.bandwidth, h100.name)
+    assert "tf32 on tensor cores" in tf32.description
+    assert on_tensor_cores(PROFILES["gtx580"], "fp32") is PROFILES["gtx580"]
