@@ -114,6 +114,7 @@ def dense_graph(model: Model, size: Pair, hook: Hook | None = None) -> Graph:
 
 
 NOTHING = Target("none")
+"""What a backend can do that knows of no fusion and has no layouts of its own."""
 
 
 def plan_of(graph: Graph, target: Target = NOTHING) -> Plan:

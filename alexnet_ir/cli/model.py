@@ -48,9 +48,10 @@ def setup_from(args: argparse.Namespace, model: Model, *, present: bool = True) 
     if devices is None and args.place is not None:
         count = _devices_of(args.place, model)
         devices = default_devices(count) if present else ",".join(["cpu"] * count)
+    arch = args.arch
     if devices is None and getattr(args, "emit", None) == "cuda":
-        devices, args.arch = "0", args.arch or PLANNED_ARCH
-    kernels = Kernels(args.precision, args.arch, args.graph, args.check)
+        devices, arch = "0", arch or PLANNED_ARCH
+    kernels = Kernels(args.precision, arch, args.graph, args.check)
     limit = memory_bytes(args.memory_limit)
     return setup_of(devices, args.place, args.profile, limit, kernels=kernels, present=present)
 
