@@ -13,9 +13,10 @@ from hypothesis import settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is expected is what a machine without a GPU says
 
-# Time never decides a test.
+# Time never decides a test. Random ones try other examples each time, but where a run is to be repeatable.
 settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable" if os.environ.get("REPEATABLE") else "untimed")
 
 Golden = Callable[[Path, str], None]
 
