@@ -19,8 +19,8 @@ ELEMENTS: dict[Precision, int] = {"fp32": 32, "tf32": 32, "bf16": 64}
 """In a chunk."""
 REGISTERS, RESERVED = 65536, 1024
 """Of a multiprocessor; bytes of its shared memory that a block costs beyond what it asks for."""
-STAGES = (4, 3, 2)
-"""Depths of the pipeline, best first."""
+STAGES = (4, 3)
+"""Depths of the pipeline, best first: with two, nothing is under way while a chunk is waited for."""
 
 # The model, in cycles of a multiprocessor. The rates are those of Ampere's mma.sync; what counts is their ratio to that
 # of shared memory, which is about the same in all generations.
@@ -148,12 +148,11 @@ def choose(
 
 def occupancy(tile: Tile, gpu: Gpu, precision: Precision) -> tuple[int, int] | None:
     """(stages, blocks on a multiprocessor): as many blocks as registers allow, unless that leaves them fewer than three
-    stages; None where not even two stages fit."""
+    stages; None where one block has no room for these."""
     most = max(1, min(REGISTERS // (tile.threads * tile.registers(precision)), 4))
-    for least, resident in product((3, 2), range(most, 0, -1)):
-        for stages in STAGES:
-            if stages >= least and (stages * tile.stage + RESERVED) * resident <= gpu.shared + RESERVED:
-                return stages, resident
+    for resident, stages in product(range(most, 0, -1), STAGES):
+        if (stages * tile.stage + RESERVED) * resident <= gpu.shared + RESERVED:
+            return stages, resident
     return None
 
 
