@@ -50,7 +50,7 @@ class CupyMachine:
     to another takes memory there, and fails where that is full or somebody else's alone.
 
     Each stream that has products gets a cuBLAS handle, with a workspace that is allocated once, beside the plan's
-    arenas: `overhead` counts it."""
+    arenas: `room.needed` counts it."""
 
     def __init__(self, devices: Sequence[int], graph: bool = True, compile: Compile = cubins) -> None:
         self.devices, self.graph, self._compile = tuple(devices), graph, compile
@@ -107,10 +107,6 @@ class CupyMachine:
         """Of the GPU, whoever uses the rest."""
         with self._cards[self.devices[device]].current():
             return int(self._cuda.runtime.memGetInfo()[0])
-
-    def overhead(self, device: int) -> int:
-        """Bytes that a run needs on a device beside states and arena."""
-        return cublas.WORKSPACE
 
     def prepare(self, tasks: Sequence[Task]) -> Callable[[], None]:
         """Compile and load all kernels, and queue everything once for a graph; nothing runs yet."""

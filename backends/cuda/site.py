@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
-from alexnet_ir.backends.cuda.launch import Emission, Kernel, Place
+from alexnet_ir.backends.cuda.launch import Kernel, Place
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
@@ -47,10 +47,6 @@ class Site:
     results: tuple[Tensor, ...]
     gpu: Gpu
     precision: Precision
-
-
-Emit = Callable[[Site], Emission]
-"""The emission of an op."""
 
 
 def site_of(

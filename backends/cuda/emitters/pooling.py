@@ -66,7 +66,8 @@ def avg_pool(site: Site, epilogue: Epilogue) -> Emission:
     assert isinstance(site.op, AvgPool)
     (x,), (y,) = site.operands, site.results
     constants = {**window_constants(site.op, x.shape, y.shape), **cell_constants(site.op, x.shape)}
-    return unit_by_unit("avgpool", {"X": x}, {"Y": y}, x.shape[1], constants, ["windows.cu", "mean_cells.cu"], epilogue)
+    files = ["windows.cu", "mean_cells.cu", "mean_window.cu"]
+    return unit_by_unit("window_sum", {"X": x}, {"Y": y}, x.shape[1], constants, files, epilogue)
 
 
 def avg_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
@@ -83,7 +84,8 @@ def l2_pool(site: Site, epilogue: Epilogue) -> Emission:
     assert isinstance(site.op, L2Pool)
     (x,), (y,) = site.operands, site.results
     constants = window_constants(site.op, x.shape, y.shape)
-    return unit_by_unit("l2pool", {"X": x}, {"Y": y}, x.shape[1], constants, ["windows.cu"], epilogue)
+    files = ["windows.cu", "l2_window.cu"]
+    return unit_by_unit("window_sum", {"X": x}, {"Y": y}, x.shape[1], constants, files, epilogue)
 
 
 def l2_pool_grad(site: Site, epilogue: Epilogue) -> Emission:

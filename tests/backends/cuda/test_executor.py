@@ -12,7 +12,7 @@ from operator import attrgetter
 import numpy as np
 import pytest
 
-from alexnet_ir.backends.cuda import card
+from alexnet_ir.backends.cuda import card, cublas
 from alexnet_ir.backends.cuda.encode import encode
 from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import GPUS
@@ -272,7 +272,7 @@ def test_streams_and_programs_share_handles_and_workspaces(make: Make) -> None:
         tasks = [Task("product", Stream(device), (), (command,), lambda p: block.address) for device in range(2)]
         machine.prepare(tasks)
     assert len(world.handles) == 2
-    assert world.taken(0) - before == machine.overhead(0) + machine.overhead(1)
+    assert world.taken(0) - before == 2 * cublas.WORKSPACE
 
 
 def test_the_double_refuses_a_handle_without_workspace(make: Make) -> None:

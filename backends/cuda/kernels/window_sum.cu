@@ -1,7 +1,8 @@
-// Average pooling: y[n, c, oh, ow] = (sum of the window's part in the map) / cells(oh, ow), summed row by row.
+// Pooling by a sum: y[n, c, oh, ow] = POOLED(sum of TERM(x) over the window's part in the map, oh, ow), summed row by row.
+// mean_window.cu and l2_window.cu say which sum.
 // A thread makes one unit of y: V channels of one window. blockIdx.y goes over the images.
 
-extern "C" __global__ void avgpool(const X_T *__restrict__ x, Y_T *__restrict__ y EPILOGUE_PARAMETERS) {
+extern "C" __global__ void window_sum(const X_T *__restrict__ x, Y_T *__restrict__ y EPILOGUE_PARAMETERS) {
   const int unit = blockIdx.x * blockDim.x + threadIdx.x;
   if (unit >= UNITS) return;
   const Position at = position<Y_C, Y_H, Y_W>(unit);
@@ -12,7 +13,7 @@ extern "C" __global__ void avgpool(const X_T *__restrict__ x, Y_T *__restrict__ 
       float v[V];
       get_chunk(v, maps + (h * X_SH + w * X_SW));
 #pragma unroll
-      for (int k = 0; k < V; k++) row[k] += v[k];
+      for (int k = 0; k < V; k++) row[k] += TERM(v[k]);
     };
     const auto end = [&] {
 #pragma unroll
@@ -20,7 +21,7 @@ extern "C" __global__ void avgpool(const X_T *__restrict__ x, Y_T *__restrict__ 
     };
     each_cell(at.h, at.w, add, end);
 #pragma unroll
-    for (int k = 0; k < V; k++) sum[k] /= cells(at.h, at.w);
+    for (int k = 0; k < V; k++) sum[k] = POOLED(sum[k], at.h, at.w);
     EPILOGUE_CHUNK(sum, n, at.c, at.h, at.w);
     put_chunk(y + (n * Y_SN + at.c * Y_SC + at.h * Y_SH + at.w * Y_SW), sum);
   }
