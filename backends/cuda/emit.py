@@ -21,14 +21,14 @@ from alexnet_ir.backends.cuda.emitters import (
     simt,
     updates,
 )
-from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emitter, Epilogue, FusedEmitter, Pointwise
+from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emit, EmitFused, Epilogue, Pointwise
 from alexnet_ir.backends.cuda.launch import Emission
 from alexnet_ir.backends.cuda.site import INTS, Site
 from alexnet_ir.diagnostics import error
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 
-EMITTERS: Mapping[type[Op], Emitter] = {
+EMITTERS: Mapping[type[Op], Emit] = {
     **simt.EMITTERS,
     **conv.EMITTERS,
     **conv_weight.EMITTERS,
@@ -40,7 +40,7 @@ EMITTERS: Mapping[type[Op], Emitter] = {
     **reductions.EMITTERS,
     **updates.EMITTERS,
 }
-FUSED: Mapping[str, FusedEmitter] = {**losses.FUSED, **normalize.FUSED, **updates.FUSED}
+FUSED: Mapping[str, EmitFused] = {**losses.FUSED, **normalize.FUSED, **updates.FUSED}
 """By the rule that made the fused op: those that are more than a head with an epilogue."""
 
 

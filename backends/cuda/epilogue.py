@@ -207,9 +207,9 @@ class Epilogue:
 NONE = Epilogue()
 INDEX = "int n, int c, int h, int w"
 
-Emitter = Callable[[Site, Epilogue], Emission]
+Emit = Callable[[Site, Epilogue], Emission]
 """From a site, and what is done to each element of its first result before that is written."""
-FusedEmitter = Callable[[Site], Emission]
+EmitFused = Callable[[Site], Emission]
 """From a site whose op is fused, as a whole."""
 
 

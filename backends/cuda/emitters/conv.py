@@ -9,7 +9,7 @@ from alexnet_ir.backends.cuda.emitters import simt
 from alexnet_ir.backends.cuda.emitters.relayout import brought, relayout
 from alexnet_ir.backends.cuda.emitters.space_to_depth import fold, fold_by, folded, vector
 from alexnet_ir.backends.cuda.emitters.tiles import choose
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
@@ -227,7 +227,7 @@ def grad_input(site: Site, epilogue: Epilogue) -> Emission:
     return replace(simt.grad_input(site, epilogue), reason=f"plain: {why}") if why else on_tensor_cores(site, epilogue)
 
 
-EMITTERS: dict[type[Op], Emitter] = {Conv: forward, ConvGradInput: grad_input}
+EMITTERS: dict[type[Op], Emit] = {Conv: forward, ConvGradInput: grad_input}
 
 
 def _by(site: Site) -> str:

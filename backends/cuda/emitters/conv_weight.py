@@ -14,7 +14,7 @@ from alexnet_ir.backends.cuda.emitters import simt
 from alexnet_ir.backends.cuda.emitters.relayout import FLOATS, brought, relayout
 from alexnet_ir.backends.cuda.emitters.space_to_depth import fold_by, folded, vector
 from alexnet_ir.backends.cuda.emitters.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
 from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
@@ -110,7 +110,7 @@ def grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     return Emission(commands, workspace.nbytes, reason(site, product, choice))
 
 
-EMITTERS: dict[type[Op], Emitter] = {ConvGradWeight: grad_weight}
+EMITTERS: dict[type[Op], Emit] = {ConvGradWeight: grad_weight}
 
 
 def plain(site: Site) -> str:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from alexnet_ir.backends.cuda.emitters.pointwise import grid
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.epilogue import Emit, EmitFused, Epilogue
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, float_literal, kernel, round_up, text
 from alexnet_ir.ir.op import Op
@@ -171,7 +171,7 @@ def loss_grad(site: Site, epilogue: Epilogue) -> Emission:
     return Emission((Launch(source, grid(math.prod(kept.shape)), (THREADS, 1, 1), places),))
 
 
-EMITTERS: dict[type[Op], Emitter] = {
+EMITTERS: dict[type[Op], Emit] = {
     Hinge: loss,
     HingeGrad: loss_grad,
     RowExpSum: row_exp_sum,
@@ -181,5 +181,5 @@ EMITTERS: dict[type[Op], Emitter] = {
     SoftmaxCrossEntropyShare: loss,
 }
 """By the class of op."""
-FUSED: dict[str, FusedEmitter] = {"loss_grad": loss_with_grad}
+FUSED: dict[str, EmitFused] = {"loss_grad": loss_with_grad}
 """By rule."""

@@ -20,7 +20,7 @@ from alexnet_ir.backends.cuda.emitters.units import (
     units,
     warps,
 )
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.epilogue import NONE, Emit, EmitFused, Epilogue
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
 from alexnet_ir.ir.layout import Layout
@@ -223,10 +223,10 @@ def _through_memory(
     return Emission((*first.commands, *second.commands), workspace.nbytes, reason)
 
 
-EMITTERS: dict[type[Op], Emitter] = {
+EMITTERS: dict[type[Op], Emit] = {
     Lrn: lrn,
     LrnGrad: lrn_grad,
     LocalNorm: lrn,
     LocalNormGrad: local_norm_grad,
 }
-FUSED: dict[str, FusedEmitter] = {"lrn_maxpool": lrn_maxpool, "maxpool_lrn_grad": maxpool_lrn_grad}
+FUSED: dict[str, EmitFused] = {"lrn_maxpool": lrn_maxpool, "maxpool_lrn_grad": maxpool_lrn_grad}

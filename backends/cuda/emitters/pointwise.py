@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emit, Epilogue
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch, Move
 from alexnet_ir.backends.cuda.site import AXES, INTS, Site, Tensor, Workspace, kernel
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
@@ -186,7 +186,7 @@ def filled(site: Site, epilogue: Epilogue) -> Emission:
     return Emission((Launch(source, grid(count), (THREADS, 1, 1), (out.place,)),))
 
 
-EMITTERS: dict[type[Op], Emitter] = {
+EMITTERS: dict[type[Op], Emit] = {
     **dict.fromkeys(EXPRESSIONS, pointwise),
     Concat: concatenated,
     Copy: moved,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alexnet_ir.backends.cuda.emitters.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import NONE, Emit, Epilogue
 from alexnet_ir.backends.cuda.launch import Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor
 from alexnet_ir.ir.op import Op
@@ -117,7 +117,7 @@ def global_avg_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
     return unit_by_unit("global_avgpool_grad", {"G": g}, {"Y": y}, y.shape[1], {}, epilogue=epilogue)
 
 
-EMITTERS: dict[type[Op], Emitter] = {
+EMITTERS: dict[type[Op], Emit] = {
     MaxPool: max_pool,
     MaxPoolGrad: max_pool_grad,
     AvgPool: avg_pool,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from alexnet_ir.backends.cuda.emitters.pointwise import computed
 from alexnet_ir.backends.cuda.emitters.relayout import brought
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
 from alexnet_ir.backends.cuda.launch import Command, Emission, Gemm
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
@@ -59,4 +59,4 @@ def fc_grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     return _product(site, epilogue, (True, False))
 
 
-EMITTERS: dict[type[Op], Emitter] = {Fc: fc, FcGradInput: fc_grad_input, FcGradWeight: fc_grad_weight}
+EMITTERS: dict[type[Op], Emit] = {Fc: fc, FcGradInput: fc_grad_input, FcGradWeight: fc_grad_weight}

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda.emitters.pointwise import computed, four, stored_alike
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Dim3, Emission, Kernel, Launch, Place
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
@@ -182,7 +182,7 @@ def _grad_sums(
     return (sums, *totals), workspace.nbytes
 
 
-EMITTERS: dict[type[Op], Emitter] = {
+EMITTERS: dict[type[Op], Emit] = {
     BatchNorm: batchnorm,
     BatchNormGrad: batchnorm_grad,
     BatchNormGradWeight: batchnorm_grad_weight,

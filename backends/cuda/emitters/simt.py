@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda.emitters.relayout import brought
-from alexnet_ir.backends.cuda.epilogue import NONE, Emitter, Epilogue
+from alexnet_ir.backends.cuda.epilogue import NONE, Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up, text
@@ -250,7 +250,7 @@ def _local(
     return Emission(commands, workspace.nbytes, f"plain fp32, {len(before)} operand(s) copied channels first")
 
 
-EMITTERS: dict[type[Op], Emitter] = {
+EMITTERS: dict[type[Op], Emit] = {
     Conv: forward,
     ConvGradInput: grad_input,
     ConvGradWeight: grad_weight,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from alexnet_ir.backends.cuda.emitters.pointwise import computed, stored_alike
-from alexnet_ir.backends.cuda.epilogue import Emitter, Epilogue, FusedEmitter
+from alexnet_ir.backends.cuda.epilogue import Emit, EmitFused, Epilogue
 from alexnet_ir.backends.cuda.launch import Command, Emission, Launch, Table
 from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
@@ -116,7 +116,7 @@ def together(site: Site) -> Emission:
     return emitted(updates)
 
 
-EMITTERS: dict[type[Op], Emitter] = {Adam: alone, Sgd: alone}
+EMITTERS: dict[type[Op], Emit] = {Adam: alone, Sgd: alone}
 """By the class of op."""
-FUSED: dict[str, FusedEmitter] = {"updates": together}
+FUSED: dict[str, EmitFused] = {"updates": together}
 """By rule."""
