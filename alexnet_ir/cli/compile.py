@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.manifest import files as kernel_files
-from alexnet_ir.backends.cuda.manifest import manifest
-from alexnet_ir.backends.cuda.program import Emitter
-from alexnet_ir.cli.cuda_text import cuda_text
+from alexnet_ir.backends.cuda.program import CudaEmitter
+from alexnet_ir.backends.emission.manifest import files as kernel_files
+from alexnet_ir.backends.emission.manifest import manifest
 from alexnet_ir.cli.dense import dense_text, size_of
+from alexnet_ir.cli.kernels_text import kernels_text
 from alexnet_ir.cli.model import choice_of, model_path, setup_from
 from alexnet_ir.cli.pipelines import dumped, listing, listing_text, named, run_named
 from alexnet_ir.cli.plan_text import plan_data, plan_text
@@ -91,11 +91,11 @@ def emitted(what: str, made: Compilation, as_json: bool) -> object:
         emitter = emitter_of(made)
         if emitter is None:
             raise error("--emit cuda: these devices run no CUDA kernels", helps=["use --devices 0, or leave it out"])
-        return manifest(plan, emitter) if as_json else cuda_text(plan, emitter)
+        return manifest(plan, emitter) if as_json else kernels_text(plan, emitter)
     return print_graph(made.model.graph if what == "graph" else made.step.fused)
 
 
-def emitter_of(made: Compilation) -> Emitter | None:
+def emitter_of(made: Compilation) -> CudaEmitter | None:
     """What makes kernels of steps, where they are emitted."""
     return made.setup.backend.emitter if isinstance(made.setup.backend, CudaBackend) else None
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from alexnet_ir.backends.base import Executable, Storage
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.machine import on_gpu
+from alexnet_ir.backends.emission.machine import on_gpu
 from alexnet_ir.compiler import compile_inference, compile_step, recipe_of
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.model import Model

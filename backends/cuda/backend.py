@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import ClassVar
 
 from alexnet_ir.backends.base import Storage
-from alexnet_ir.backends.cuda.executable import CudaExecutable
 from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
-from alexnet_ir.backends.cuda.machine import Machine
-from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.cuda.program import CudaEmitter
 from alexnet_ir.backends.cuda.room import needed, shortage
-from alexnet_ir.backends.cuda.storage import CudaStorage
+from alexnet_ir.backends.emission.executable import EmittedExecutable
+from alexnet_ir.backends.emission.machine import Machine
+from alexnet_ir.backends.emission.storage import EmittedStorage
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.ir.target import Target
@@ -30,9 +30,9 @@ class CudaBackend:
     machine: Machine | None = None
 
     @cached_property
-    def emitter(self) -> Emitter:
+    def emitter(self) -> CudaEmitter:
         """What makes commands of steps."""
-        return Emitter(self.gpu, self.precision)
+        return CudaEmitter(self.gpu, self.precision)
 
     @property
     def target(self) -> Target:
@@ -48,12 +48,12 @@ class CudaBackend:
             if refusal is not None:
                 raise refusal
 
-    def storage(self, plan: Plan, values: Mapping[str, Array]) -> CudaStorage:
+    def storage(self, plan: Plan, values: Mapping[str, Array]) -> EmittedStorage:
         """States in the devices' memory."""
         assert self.machine is not None
-        return CudaStorage(plan, values, self.machine)
+        return EmittedStorage(plan, values, self.machine)
 
-    def build(self, plan: Plan, storage: Storage) -> CudaExecutable:
+    def build(self, plan: Plan, storage: Storage) -> EmittedExecutable:
         """The plan's commands, prepared."""
-        assert isinstance(storage, CudaStorage)
-        return CudaExecutable(plan, storage, self.emitter)
+        assert isinstance(storage, EmittedStorage)
+        return EmittedExecutable(plan, storage, self.emitter)

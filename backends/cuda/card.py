@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
-from alexnet_ir.backends.cuda.launch import Kernel, Launch
 from alexnet_ir.backends.cuda.nvrtc import Compiled
+from alexnet_ir.backends.emission.commands import Kernel, Launch
 from alexnet_ir.ir.op import Array
 
 OLDEST = 75

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from alexnet_ir.backends.cuda.launch import Gemm
+from alexnet_ir.backends.emission.commands import Gemm
 from alexnet_ir.ir.layout import Stored
 
 WORKSPACE = 32 << 20

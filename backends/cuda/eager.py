@@ -11,15 +11,15 @@ import numpy as np
 
 from alexnet_ir.backends.cuda.cache import cubins
 from alexnet_ir.backends.cuda.card import OLDEST, Card, gpu_of
-from alexnet_ir.backends.cuda.encode import NUMPY
 from alexnet_ir.backends.cuda.executor import Compile, cupy
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
 from alexnet_ir.backends.cuda.host.compile import compiler
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Argument, Command, Emission, Launch, Place, Table
-from alexnet_ir.backends.cuda.machine import Resolve, on_gpu
-from alexnet_ir.backends.cuda.program import Emitter
-from alexnet_ir.backends.cuda.site import ALIGNMENT
+from alexnet_ir.backends.cuda.program import CudaEmitter
+from alexnet_ir.backends.emission.commands import Argument, Command, Emission, Launch, Place, Table
+from alexnet_ir.backends.emission.encode import NUMPY
+from alexnet_ir.backends.emission.machine import Resolve, on_gpu
+from alexnet_ir.backends.emission.site import ALIGNMENT
 from alexnet_ir.diagnostics import error
 from alexnet_ir.ir.layout import plain
 from alexnet_ir.ir.op import Array, Op
@@ -55,7 +55,7 @@ class Arrays(Protocol):
 def evaluate(arrays: Arrays, op: Op, operands: Sequence[Any], precision: Precision) -> list[Any]:
     """The results of an op as new arrays, row-major; TypeRuleError where the operands do not fit."""
     types = tuple(TensorType(DTYPES[str(array.dtype)], tuple(array.shape)) for array in operands)
-    results, emission = _emitted(Emitter(arrays.gpu, precision), op, types)
+    results, emission = _emitted(CudaEmitter(arrays.gpu, precision), op, types)
     with arrays.current():
         made = [arrays.empty(type_.shape, NUMPY[type_.dtype]) for type_ in results]
         memory = {
@@ -74,7 +74,7 @@ def evaluate(arrays: Arrays, op: Op, operands: Sequence[Any], precision: Precisi
 
 
 @lru_cache(maxsize=4096)
-def _emitted(emitter: Emitter, op: Op, types: tuple[TensorType, ...]) -> tuple[tuple[TensorType, ...], Emission]:
+def _emitted(emitter: CudaEmitter, op: Op, types: tuple[TensorType, ...]) -> tuple[tuple[TensorType, ...], Emission]:
     """The types of the results, and what makes them: everything row-major."""
     results = tuple(type_ for type_ in op.infer(types) if isinstance(type_, TensorType))
     return results, emitter.emission(op, types, results, [plain(type_) for type_ in (*types, *results)])

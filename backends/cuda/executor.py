@@ -22,11 +22,11 @@ from alexnet_ir.backends.cuda import cublas
 from alexnet_ir.backends.cuda.cache import cubins
 from alexnet_ir.backends.cuda.card import Card, gpu_of
 from alexnet_ir.backends.cuda.gpu import Gpu
-from alexnet_ir.backends.cuda.launch import Argument, Command, Gemm, Kernel, Launch, Move, Table
 from alexnet_ir.backends.cuda.links import Links
-from alexnet_ir.backends.cuda.machine import Block, Resolve, Task
 from alexnet_ir.backends.cuda.nvrtc import Compiled
-from alexnet_ir.backends.cuda.site import ALIGNMENT
+from alexnet_ir.backends.emission.commands import Argument, Command, Gemm, Kernel, Launch, Move, Table
+from alexnet_ir.backends.emission.machine import Block, Resolve, Task
+from alexnet_ir.backends.emission.site import ALIGNMENT
 from alexnet_ir.diagnostics import error
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Stream
@@ -221,6 +221,7 @@ class CupyMachine:
         if isinstance(command, Gemm):
             addresses = [resolve(place) for place in (command.a, command.b, command.out)]
             return [self._handle(planned).product(command, *addresses)]
+        assert isinstance(command, Move)
         return self._move(command, planned, resolve)
 
     def _argument(self, argument: Argument, planned: Stream, resolve: Resolve) -> tuple[np.generic, Block | None]:

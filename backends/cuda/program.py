@@ -1,28 +1,30 @@
-"""A plan as commands: what each step emits, for a target that knows what that takes."""
+"""What GPUs are emitted for, and what passes must know of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import ClassVar
 
 from alexnet_ir.backends.cuda.emit import FUSED, emit
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Gpu, Precision
-from alexnet_ir.backends.cuda.inplace import in_place
-from alexnet_ir.backends.cuda.launch import Emission
-from alexnet_ir.backends.cuda.site import ALIGNMENT, site_of
+from alexnet_ir.backends.cuda.site import site_of
+from alexnet_ir.backends.emission.commands import Emission
+from alexnet_ir.backends.emission.inplace import in_place
+from alexnet_ir.backends.emission.program import Emitter
+from alexnet_ir.backends.emission.site import ALIGNMENT, Lying
 from alexnet_ir.backends.target import FUSIONS
-from alexnet_ir.ir.layout import Layout, Stored
+from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.plan import Plan, Step
-from alexnet_ir.ir.target import Storing, Target, Types
-from alexnet_ir.ir.types import REPLICATED, TensorType
+from alexnet_ir.ir.target import Storing, Target
 
 
 @dataclass(frozen=True)
-class Emitter:
+class CudaEmitter(Emitter):
     """Emits for one generation of GPUs, in one precision."""
 
+    suffix: ClassVar[str] = ".cu"
     gpu: Gpu
     precision: Precision
 
@@ -40,31 +42,20 @@ class Emitter:
             together_bytes=2**62,
         )
 
-    def workspace(self, op: Op, operands: Types, results: Types, layouts: Sequence[Layout]) -> int:
-        """Bytes."""
-        return self.emission(op, operands, results, layouts).workspace
+    @property
+    def about(self) -> Mapping[str, str]:
+        return {"arch": self.gpu.arch, "precision": self.precision}
 
-    def emission(self, op: Op, operands: Types, results: Types, layouts: Sequence[Layout]) -> Emission:
-        """What an op runs on tensors so laid out."""
-        types = tuple(type_.at(REPLICATED) for type_ in (*operands, *results))
-        return _emission(self, op, types, len(operands), tuple(layouts))
+    @property
+    def by_hand(self) -> str:
+        return f"nvcc -std=c++17 -ftz=true -arch={self.gpu.arch} -cubin FILE"
 
-    def step(self, plan: Plan, step: Step) -> Emission:
-        """What a step of a plan runs."""
-        operands, results = ([plan.types[n] for n in names] for names in (step.operands, step.results))
-        return self.emission(step.op, operands, results, [plan.layouts[n] for n in (*step.operands, *step.results)])
-
-
-@lru_cache(maxsize=4096)
-def _emission(
-    emitter: Emitter, op: Op, types: tuple[TensorType, ...], count: int, layouts: tuple[Layout, ...]
-) -> Emission:
-    lying = list(zip(types, layouts, strict=True))
-    return emit(site_of(op, lying[:count], lying[count:], emitter.gpu, emitter.precision))
+    def emit(self, op: Op, operands: Sequence[Lying], results: Sequence[Lying]) -> Emission:
+        return emit(site_of(op, operands, results, self.gpu, self.precision))
 
 
 def emissions(plan: Plan, gpu: Gpu, precision: Precision) -> Iterator[tuple[Step, Emission]]:
     """Each step of a plan with what it runs."""
-    emitter = Emitter(gpu, precision)
+    emitter = CudaEmitter(gpu, precision)
     for step in plan.steps:
         yield step, emitter.step(plan, step)

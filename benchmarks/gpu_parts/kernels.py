@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.executable import CudaExecutable
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
-from alexnet_ir.backends.cuda.launch import Command, Gemm, Move, Place
-from alexnet_ir.backends.cuda.machine import Resolve, Task
+from alexnet_ir.backends.emission.commands import Command, Gemm, Move, Place
+from alexnet_ir.backends.emission.executable import EmittedExecutable
+from alexnet_ir.backends.emission.machine import Resolve, Task
 from alexnet_ir.ir.layout import STORED_BYTES
 from alexnet_ir.ir.names import LABEL
 from alexnet_ir.ir.op import Op
@@ -110,7 +110,7 @@ def each(report: Report, lab: Lab, net: Net, batch: int, precision: Precision, k
     step = TrainingStep(model, lab.setup(precision))
     step.load(start(model))
     executable = step._training
-    assert isinstance(executable, CudaExecutable)
+    assert isinstance(executable, EmittedExecutable)
     images, labels = batches(model, FEW, 1)[0]
     floats = ((images.transpose(0, 3, 1, 2).astype(np.float32)) - MEAN) * FACTOR
     executable.feed(step.scalars() | {step._image: floats, LABEL: labels})
@@ -157,7 +157,7 @@ def _cells(one: Timed, known: Rates, precision: Precision) -> list[str]:
 
 
 def _whole(
-    report: Report, clock: Clock, executable: CudaExecutable, precision: Precision, found: Sequence[Timed]
+    report: Report, clock: Clock, executable: EmittedExecutable, precision: Precision, found: Sequence[Timed]
 ) -> None:
     whole, total = clock.median(executable._run), sum(one.seconds for one in found)
     ratio = whole / total

@@ -11,9 +11,8 @@ import numpy as np
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.emitters.augment import Augment, emit_augment
 from alexnet_ir.backends.cuda.gpu import Precision
-from alexnet_ir.backends.cuda.launch import Place
 from alexnet_ir.backends.cuda.room import needed
-from alexnet_ir.backends.cuda.site import Tensor
+from alexnet_ir.backends.emission.commands import Place, Tensor
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from alexnet_ir.backends.cuda.executor import CupyMachine
-from alexnet_ir.backends.cuda.launch import Argument, Command, Gemm, Launch, Move, Place, Table
-from alexnet_ir.backends.cuda.machine import Block, Resolve, Task
+from alexnet_ir.backends.emission.commands import Argument, Command, Gemm, Launch, Move, Place, Table
+from alexnet_ir.backends.emission.machine import Block, Resolve, Task
 from alexnet_ir.ir.plan import Stream
 
 from .report import median

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import decode, encode
-from alexnet_ir.backends.cuda.executable import CudaExecutable
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
-from alexnet_ir.backends.cuda.launch import Emission, Gemm, Kernel, Launch, Place
-from alexnet_ir.backends.cuda.machine import Machine, Task
-from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.cuda.program import CudaEmitter
+from alexnet_ir.backends.emission.commands import Emission, Gemm, Kernel, Launch, Place
+from alexnet_ir.backends.emission.encode import decode, encode
+from alexnet_ir.backends.emission.executable import EmittedExecutable
+from alexnet_ir.backends.emission.machine import Machine, Task
 from alexnet_ir.compiler import read_model
 from alexnet_ir.dsl.model import Choice
 from alexnet_ir.ir.layout import Layout, Stored
@@ -63,7 +63,7 @@ class Verified:
 
     def __post_init__(self) -> None:
         executable = self.step._training
-        assert isinstance(executable, CudaExecutable)
+        assert isinstance(executable, EmittedExecutable)
         self.executable, self.machine, self.plan = executable, executable.machine, executable.plan
 
     def steps(self, inputs: Mapping[str, Any]) -> Iterator[tuple[Step, Task, float, float]]:
@@ -181,7 +181,7 @@ class Alone:
         types = tuple(TensorType(dtypes[str(a.dtype)], a.shape) for a in given)
         results = tuple(type_ for type_ in op.infer(types) if isinstance(type_, TensorType))
         layouts = tuple(Layout(type_.dtype, len(type_.shape) == 4) for type_ in (*types, *results))
-        return cls(op, given, Emitter(gpu, precision).emission(op, types, results, layouts), layouts, results)
+        return cls(op, given, CudaEmitter(gpu, precision).emission(op, types, results, layouts), layouts, results)
 
     def run(self, machine: Machine) -> list[Array]:
         """Its results, in memory that was full of NaN."""

@@ -196,7 +196,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 DIGEST = """\
 import hashlib, sys
 from alexnet_ir.compiler import compile_inference, compile_step, read_model
-from alexnet_ir.backends.cuda.manifest import files, manifest
+from alexnet_ir.backends.emission.manifest import files, manifest
 from alexnet_ir.setup import Kernels, setup_of
 for path, place, arch in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
     devices, kernels = ("0,1", Kernels(arch=arch)) if arch else ("cpu,cpu", Kernels())

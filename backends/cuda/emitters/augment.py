@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
-from alexnet_ir.backends.cuda.site import Tensor, kernel
+from alexnet_ir.backends.cuda.site import kernel
+from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Emission, Launch, Tensor
 
 THREADS, EACH = 256, 4
 """Of a block; elements that a thread makes."""

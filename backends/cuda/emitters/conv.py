@@ -9,10 +9,11 @@ from alexnet_ir.backends.cuda.emitters import simt
 from alexnet_ir.backends.cuda.emitters.relayout import brought, relayout
 from alexnet_ir.backends.cuda.emitters.space_to_depth import fold, fold_by, folded, vector
 from alexnet_ir.backends.cuda.emitters.tiles import choose
-from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
-from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
+from alexnet_ir.backends.cuda.site import CUDA, Emit, Site, kernel
+from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Emission, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace, both, round_up
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
@@ -204,7 +205,7 @@ def on_tensor_cores(site: Site, epilogue: Epilogue) -> Emission:
             "ROUND": given.rounded,
             "THREE_PRODUCTS": site.precision == "fp32",
         },
-        generated=epilogue.generated,
+        generated=epilogue.source(CUDA),
         warp=True,
     )
     grid = (-(-rows // tile.rows) * -(-columns // tile.columns), classes, walk.groups)

@@ -14,10 +14,11 @@ from alexnet_ir.backends.cuda.emitters import simt
 from alexnet_ir.backends.cuda.emitters.relayout import FLOATS, brought, relayout
 from alexnet_ir.backends.cuda.emitters.space_to_depth import fold_by, folded, vector
 from alexnet_ir.backends.cuda.emitters.tiles import CHUNK, ELEMENTS, Choice, Tile, choose
-from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
-from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Launch
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, both, kernel, round_up
+from alexnet_ir.backends.cuda.site import Emit, Site, kernel
+from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Emission, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace, both, round_up
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op

@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 
 from alexnet_ir.backends.cuda.emitters.pointwise import grid
-from alexnet_ir.backends.cuda.epilogue import Emit, EmitFused, Epilogue
-from alexnet_ir.backends.cuda.launch import Emission, Launch
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, float_literal, kernel, round_up, text
+from alexnet_ir.backends.cuda.site import Emit, EmitFused, Site, kernel, text
+from alexnet_ir.backends.emission.commands import Emission, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace, float_literal, round_up
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 from alexnet_ir.ops.loss import (

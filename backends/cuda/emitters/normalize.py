@@ -20,9 +20,10 @@ from alexnet_ir.backends.cuda.emitters.units import (
     units,
     warps,
 )
-from alexnet_ir.backends.cuda.epilogue import NONE, Emit, EmitFused, Epilogue
-from alexnet_ir.backends.cuda.launch import Emission, Launch
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
+from alexnet_ir.backends.cuda.site import Emit, EmitFused, Site
+from alexnet_ir.backends.emission.commands import Emission, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import NONE, Epilogue
+from alexnet_ir.backends.emission.site import Workspace
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused

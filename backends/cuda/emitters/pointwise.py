@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS, NONE, Emit, Epilogue
-from alexnet_ir.backends.cuda.launch import Command, Emission, Launch, Move
-from alexnet_ir.backends.cuda.site import AXES, INTS, Site, Tensor, Workspace, kernel
+from alexnet_ir.backends.cuda.site import CUDA, Emit, Site, kernel
+from alexnet_ir.backends.emission.commands import Command, Emission, Launch, Move, Tensor
+from alexnet_ir.backends.emission.epilogue import EXPRESSIONS, NONE, Epilogue
+from alexnet_ir.backends.emission.site import AXES, INTS, Workspace
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dropout import Dropout
@@ -66,7 +67,7 @@ def computed(out: Tensor, x: Tensor, epilogue: Epilogue = NONE) -> Command:
         "pointwise",
         tensors={"OUT": out, "X": x},
         constants=constants,
-        generated=f"#define RAW {int(is_raw)}\ntypedef {counted} thread_t;\n{epilogue.generated}",
+        generated=f"#define RAW {int(is_raw)}\ntypedef {counted} thread_t;\n{epilogue.source(CUDA)}",
     )
     return Launch(source, grid(threads), (THREADS, 1, 1), (out.place, x.place, *epilogue.arguments))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from alexnet_ir.backends.cuda.emitters.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
-from alexnet_ir.backends.cuda.epilogue import NONE, Emit, Epilogue
-from alexnet_ir.backends.cuda.launch import Emission, Launch
-from alexnet_ir.backends.cuda.site import Site, Tensor
+from alexnet_ir.backends.cuda.site import Emit, Site
+from alexnet_ir.backends.emission.commands import Emission, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import NONE, Epilogue
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.pool import (
     AvgPool,

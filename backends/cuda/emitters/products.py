@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from alexnet_ir.backends.cuda.emitters.pointwise import computed
 from alexnet_ir.backends.cuda.emitters.relayout import brought
-from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED
-from alexnet_ir.backends.cuda.launch import Command, Emission, Gemm
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace
+from alexnet_ir.backends.cuda.site import Emit, Site
+from alexnet_ir.backends.emission.commands import Command, Emission, Gemm, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dense import Fc, FcGradInput, FcGradWeight

@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda.emitters.pointwise import computed, four, stored_alike
-from alexnet_ir.backends.cuda.epilogue import Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
-from alexnet_ir.backends.cuda.launch import Dim3, Emission, Kernel, Launch, Place
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, text
+from alexnet_ir.backends.cuda.site import Emit, Site, kernel, text
+from alexnet_ir.backends.emission.commands import Dim3, Emission, Kernel, Launch, Place, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.batchnorm import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from alexnet_ir.backends.cuda.emitters.pointwise import computed, stored_alike
-from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Dim3, Launch
-from alexnet_ir.backends.cuda.site import Tensor, Workspace, kernel
+from alexnet_ir.backends.cuda.site import kernel
+from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Dim3, Launch, Tensor
+from alexnet_ir.backends.emission.site import Workspace
 from alexnet_ir.ir.layout import Layout
 
 THREADS, TILE = 256, 32

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from alexnet_ir.backends.cuda.emitters.relayout import brought
-from alexnet_ir.backends.cuda.epilogue import NONE, Emit, Epilogue
 from alexnet_ir.backends.cuda.gpu import Gpu
-from alexnet_ir.backends.cuda.launch import Command, Emission, Launch
-from alexnet_ir.backends.cuda.site import Site, Tensor, Workspace, kernel, round_up, text
+from alexnet_ir.backends.cuda.site import CUDA, Emit, Site, kernel, text
+from alexnet_ir.backends.emission.commands import Command, Emission, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import NONE, Epilogue
+from alexnet_ir.backends.emission.site import Workspace, round_up
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight
@@ -81,7 +82,7 @@ def choose_tile(m: int, n: int, copies: int, gpu: Gpu) -> Tile:
 def _source(tile: Tile, along_n: bool, epilogue: Epilogue) -> str:
     """What stands between the constants and a kernel's file."""
     head = f"constexpr int TILE_M = {tile.m}, TILE_N = {tile.n};\nconstexpr bool ALONG_N = {str(along_n).lower()};\n"
-    return f'{head}#line 1 "plain_tile.cu"\n{text("plain_tile.cu")}#line 1 "epilogue"\n{epilogue.generated}'
+    return f'{head}#line 1 "plain_tile.cu"\n{text("plain_tile.cu")}#line 1 "epilogue"\n{epilogue.source(CUDA)}'
 
 
 # --- convolutions -----------------------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def _local(
             given[letter], made = brought(tensor, Layout(tensor.layout.stored), workspace)
             before += made
     constants = {**geometry(site.op), **per}
-    source = kernel(f"{name}.cu", name, tensors=given, constants=constants, generated=epilogue.generated)
+    source = kernel(f"{name}.cu", name, tensors=given, constants=constants, generated=epilogue.source(CUDA))
     grid = (-(-threads // LOCAL_THREADS) * per["IMAGE_CHUNKS"], 1, 1)
     arguments = (*(tensor.place for tensor in given.values()), *epilogue.arguments)
     commands = (*before, Launch(source, grid, (LOCAL_THREADS, 1, 1), arguments))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from alexnet_ir.backends.cuda.launch import Launch
-from alexnet_ir.backends.cuda.site import Tensor, Workspace, both, kernel, round_up
+from alexnet_ir.backends.cuda.site import kernel
+from alexnet_ir.backends.emission.commands import Launch, Tensor
+from alexnet_ir.backends.emission.site import Workspace, both, round_up
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.layout import STORED_BYTES, Layout
 

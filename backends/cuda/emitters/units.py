@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.epilogue import NONE, Epilogue
-from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Emission, Kernel, Launch
-from alexnet_ir.backends.cuda.site import Tensor, kernel, round_up, text
+from alexnet_ir.backends.cuda.site import CUDA, kernel, text
+from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Emission, Kernel, Launch, Tensor
+from alexnet_ir.backends.emission.epilogue import NONE, Epilogue
+from alexnet_ir.backends.emission.site import round_up
 from alexnet_ir.ir.layout import STORED_BYTES
 
 THREADS = 256
@@ -65,7 +66,7 @@ def specialised(
         name,
         tensors=tensors,
         constants={**over.constants, **constants},
-        generated=included("units.cu", *files) + epilogue.generated,
+        generated=included("units.cu", *files) + epilogue.source(CUDA),
     )
 
 

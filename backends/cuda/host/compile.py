@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from alexnet_ir.backends.cuda.cache import folder, write_whole
+from alexnet_ir.backends.emission.cache import folder, write_whole
 
 HERE = Path(__file__).parent
 RUNTIME = ("fibers.cpp", "blocks.cpp", "warps.cpp", "checks.cpp", "hooks.cpp")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import NUMPY, bf16_bits, decode, round_tf32
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
 from alexnet_ir.backends.cuda.host.runner import HostKernel, Memory
-from alexnet_ir.backends.cuda.launch import Command, Gemm, Kernel, Launch, Move, Place, Table
-from alexnet_ir.backends.cuda.machine import Block, Resolve, Task
-from alexnet_ir.backends.cuda.site import ALIGNMENT
+from alexnet_ir.backends.emission.commands import Command, Gemm, Kernel, Launch, Move, Place, Table
+from alexnet_ir.backends.emission.encode import NUMPY, bf16_bits, decode, round_tf32
+from alexnet_ir.backends.emission.machine import Block, Resolve, Task
+from alexnet_ir.backends.emission.site import ALIGNMENT
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array
 
@@ -38,6 +38,7 @@ class HostMachine:
             elif isinstance(command, Gemm):
                 gemm(command, resolve)
             else:
+                assert isinstance(command, Move)
                 move(command, resolve)
 
     def allocate(self, device: int, nbytes: int) -> Block:

@@ -15,7 +15,7 @@ from threading import Lock
 import numpy as np
 
 from alexnet_ir.backends.cuda.host.compile import CHECK, FAST, CompileError, compiler, library, runtime
-from alexnet_ir.backends.cuda.launch import Dim3, Kernel
+from alexnet_ir.backends.emission.commands import Dim3, Kernel
 
 __all__ = ["CompileError", "HostKernel", "LaunchError", "Memory", "compiler"]
 

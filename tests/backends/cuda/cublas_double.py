@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import bf16_bits, decode, round_tf32
 from alexnet_ir.backends.cuda.host.machine import at
+from alexnet_ir.backends.emission.encode import bf16_bits, decode, round_tf32
 from alexnet_ir.ir.layout import Layout, Stored
 
 from .cupy_world import World, Wrong

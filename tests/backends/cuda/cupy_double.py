@@ -18,8 +18,8 @@ import pytest
 
 from alexnet_ir.backends.cuda import cublas, executor, found
 from alexnet_ir.backends.cuda.host.runner import HostKernel, Memory
-from alexnet_ir.backends.cuda.launch import Kernel
 from alexnet_ir.backends.cuda.nvrtc import Compiled, Usage
+from alexnet_ir.backends.emission.commands import Kernel
 
 from .cublas_double import Cublas
 from .cupy_world import CUDARuntimeError, Event, Model, Stream, World, Wrong

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import round_stored
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Precision
+from alexnet_ir.backends.emission.encode import round_stored
 from alexnet_ir.backends.memory import assemble, share
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import Plan

@@ -10,12 +10,12 @@ import pytest
 
 from alexnet_ir.backends.cpu.fused import type_of
 from alexnet_ir.backends.cuda.emit import emit
-from alexnet_ir.backends.cuda.encode import decode, encode, round_stored
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu, Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.host.runner import compiler
-from alexnet_ir.backends.cuda.launch import Emission, Place
 from alexnet_ir.backends.cuda.site import site_of
+from alexnet_ir.backends.emission.commands import Emission, Place
+from alexnet_ir.backends.emission.encode import decode, encode, round_stored
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import bf16_bits, round_tf32
 from alexnet_ir.backends.cuda.host.runner import HostKernel, Memory
-from alexnet_ir.backends.cuda.launch import Dim3, Kernel
 from alexnet_ir.backends.cuda.site import text
+from alexnet_ir.backends.emission.commands import Dim3, Kernel
+from alexnet_ir.backends.emission.encode import bf16_bits, round_tf32
 from alexnet_ir.ir.op import Array
 
 Value = Array | np.generic

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu, Precision
-from alexnet_ir.backends.cuda.launch import Kernel, Launch
 from alexnet_ir.backends.cuda.nvrtc import CompileError, Usage, compile, nvrtc
 from alexnet_ir.backends.cuda.program import emissions
+from alexnet_ir.backends.emission.commands import Kernel, Launch
 from alexnet_ir.compiler import compile_inference, compile_step, read_model
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.setup import Setup

@@ -9,10 +9,9 @@ import pytest
 
 from alexnet_ir.backends.cuda import nvrtc
 from alexnet_ir.backends.cuda.emitters.augment import Augment, emit_augment
-from alexnet_ir.backends.cuda.encode import decode, encode, round_stored
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Emission, Launch, Place
-from alexnet_ir.backends.cuda.site import Tensor
+from alexnet_ir.backends.emission.commands import Emission, Launch, Place, Tensor
+from alexnet_ir.backends.emission.encode import decode, encode, round_stored
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.dsl.spec import CenterCrop, RandomCrop, RandomFlip, Scale, SubtractMean, Transform
 from alexnet_ir.ir.layout import Layout, Stored

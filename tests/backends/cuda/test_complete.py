@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet_ir.backends.cuda.emit import EMITTERS
-from alexnet_ir.backends.cuda.encode import round_stored
+from alexnet_ir.backends.emission.encode import round_stored
 from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ops.fused import Fused

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from alexnet_ir.backends.cuda import cache
 from alexnet_ir.backends.cuda.emitters import tiles
-from alexnet_ir.backends.cuda.encode import round_stored
 from alexnet_ir.backends.cuda.gpu import GPUS, Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.emission.commands import Emission, Launch
+from alexnet_ir.backends.emission.encode import round_stored
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32

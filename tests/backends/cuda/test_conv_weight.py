@@ -15,7 +15,7 @@ from alexnet_ir.backends.cuda.emitters import conv_weight
 from alexnet_ir.backends.cuda.emitters.tiles import Choice, occupancy
 from alexnet_ir.backends.cuda.gpu import GPUS, Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Emission, Launch
+from alexnet_ir.backends.emission.commands import Emission, Launch
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import f32

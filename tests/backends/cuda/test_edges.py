@@ -19,8 +19,9 @@ from alexnet_ir.backends.cuda.emit import FUSED, emit
 from alexnet_ir.backends.cuda.emitters import normalize, pointwise, relayout, updates
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import MOST_BLOCKS, Command, Emission, Gemm, Launch, Place, Table
-from alexnet_ir.backends.cuda.site import ALIGNMENT, constant, site_of
+from alexnet_ir.backends.cuda.site import constant, site_of
+from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Command, Emission, Gemm, Launch, Place, Table
+from alexnet_ir.backends.emission.site import ALIGNMENT
 from alexnet_ir.backends.target import FUSIONS
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.ir.graph import Builder, Graph, Node, Value

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from alexnet_ir.backends.cuda import card, cublas
-from alexnet_ir.backends.cuda.encode import encode
 from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Command, Gemm, Kernel, Launch, Move, Place, Table
-from alexnet_ir.backends.cuda.machine import Block, Machine, Task
+from alexnet_ir.backends.emission.commands import Command, Gemm, Kernel, Launch, Move, Place, Table
+from alexnet_ir.backends.emission.encode import encode
+from alexnet_ir.backends.emission.machine import Block, Machine, Task
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Array

@@ -16,7 +16,7 @@ from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import GPUS, Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.machine import Machine
+from alexnet_ir.backends.emission.machine import Machine
 from alexnet_ir.compiler import compile_step, read_model
 from alexnet_ir.dsl.model import Choice
 from alexnet_ir.ir.op import Array

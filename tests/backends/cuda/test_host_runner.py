@@ -13,7 +13,7 @@ import pytest
 
 from alexnet_ir.backends.cuda.host import compile as compiling
 from alexnet_ir.backends.cuda.host.runner import CompileError, HostKernel, LaunchError, Memory
-from alexnet_ir.backends.cuda.launch import Dim3, Kernel
+from alexnet_ir.backends.emission.commands import Dim3, Kernel
 from alexnet_ir.ir.op import Array
 
 from .running import needs_gxx

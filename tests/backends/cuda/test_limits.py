@@ -11,9 +11,9 @@ import pytest
 
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Precision
-from alexnet_ir.backends.cuda.launch import Command, Gemm, Launch, Place, Table
 from alexnet_ir.backends.cuda.program import emissions
-from alexnet_ir.backends.cuda.site import ALIGNMENT
+from alexnet_ir.backends.emission.commands import Command, Gemm, Launch, Place, Table
+from alexnet_ir.backends.emission.site import ALIGNMENT
 from alexnet_ir.compiler import compile_inference, compile_step, read_model
 from alexnet_ir.dsl.model import Choice
 from alexnet_ir.ir.layout import STORED_BYTES

@@ -17,8 +17,8 @@ from alexnet_ir.backends.cuda.emitters.map_tiles import Tiling
 from alexnet_ir.backends.cuda.emitters.units import Units
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Emission
 from alexnet_ir.backends.cuda.site import site_of
+from alexnet_ir.backends.emission.commands import Emission
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import f32

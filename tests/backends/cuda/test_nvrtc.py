@@ -15,7 +15,7 @@ import pytest
 from alexnet_ir.backends.cpu.fused import type_of
 from alexnet_ir.backends.cuda import cache, nvrtc
 from alexnet_ir.backends.cuda.gpu import GPUS
-from alexnet_ir.backends.cuda.launch import Dim3, Kernel, Launch
+from alexnet_ir.backends.emission.commands import Dim3, Kernel, Launch
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.ir.types import TensorType
 from alexnet_ir.ops.fused import Fused
@@ -202,7 +202,7 @@ def test_no_folder_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_two_processes_at_once(folder: Path) -> None:
     """Both compile, or one finds what the other wrote; the same either way, and nothing else stays behind."""
     script = (
-        "from alexnet_ir.backends.cuda import cache\nfrom alexnet_ir.backends.cuda.launch import Kernel\n"
+        "from alexnet_ir.backends.cuda import cache\nfrom alexnet_ir.backends.emission.commands import Kernel\n"
         f"source = {PLAIN!r}\n"
         "kernels = [Kernel('scale', source + '//' * i) for i in range(8)]\n"
         "print([len(c.cubin) for c in cache.cubins(kernels, 'sm_90').values()])"

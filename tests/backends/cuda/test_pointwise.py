@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cuda.encode import round_stored
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.inplace import in_place
-from alexnet_ir.backends.cuda.launch import Move
+from alexnet_ir.backends.emission.commands import Move
+from alexnet_ir.backends.emission.encode import round_stored
+from alexnet_ir.backends.emission.inplace import in_place
 from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from alexnet_ir.backends.cuda.emit import emit
-from alexnet_ir.backends.cuda.encode import round_stored
 from alexnet_ir.backends.cuda.gpu import GPUS, Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Gemm, Launch
 from alexnet_ir.backends.cuda.site import site_of
+from alexnet_ir.backends.emission.commands import Gemm, Launch
+from alexnet_ir.backends.emission.encode import round_stored
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from alexnet_ir.backends.cuda.emitters.reductions import columns
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Place
-from alexnet_ir.backends.cuda.site import Tensor
+from alexnet_ir.backends.emission.commands import Place, Tensor
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad, BatchNormGradWeight, ChannelSquares

@@ -9,7 +9,7 @@ import pytest
 
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.host.runner import LaunchError
-from alexnet_ir.backends.cuda.launch import Kernel, Launch, Place
+from alexnet_ir.backends.emission.commands import Kernel, Launch, Place
 
 from .running import needs_gxx
 from .samples import (

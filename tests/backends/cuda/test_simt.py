@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from alexnet_ir.backends.cuda import emit
 from alexnet_ir.backends.cuda.emitters import simt
 from alexnet_ir.backends.cuda.emitters.relayout import relayout
-from alexnet_ir.backends.cuda.encode import decode, encode
 from alexnet_ir.backends.cuda.gpu import GPUS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.launch import Place
-from alexnet_ir.backends.cuda.site import Tensor
+from alexnet_ir.backends.emission.commands import Place, Tensor
+from alexnet_ir.backends.emission.encode import decode, encode
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_ir.backends.cuda.encode import decode
-from alexnet_ir.backends.cuda.executable import CudaExecutable
 from alexnet_ir.backends.cuda.gpu import Precision
 from alexnet_ir.backends.cuda.host.machine import HostMachine
+from alexnet_ir.backends.emission.encode import decode
+from alexnet_ir.backends.emission.executable import EmittedExecutable
 from alexnet_ir.compiler import read_model
 from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.names import LABEL, SEED, STEP
@@ -78,7 +78,7 @@ def trained(text: str, devices: int, precision: Precision, steps: int, place: st
 def one_by_one(step: TrainingStep, precision: Precision, fed: Mapping[str, Any]) -> None:
     """Run the commands of each step of the plan on what the memory holds."""
     executable, plan = step._training, step.compiled.plan
-    assert isinstance(executable, CudaExecutable)
+    assert isinstance(executable, EmittedExecutable)
     machine = executable.machine
     assert isinstance(machine, HostMachine)
 

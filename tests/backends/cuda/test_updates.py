@@ -10,8 +10,8 @@ import pytest
 from alexnet_ir.backends.cuda.emitters.updates import ELEMENTS
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.inplace import in_place
-from alexnet_ir.backends.cuda.launch import Launch
+from alexnet_ir.backends.emission.commands import Launch
+from alexnet_ir.backends.emission.inplace import in_place
 from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType

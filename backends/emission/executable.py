@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import NUMPY, decode, encode
-from alexnet_ir.backends.cuda.launch import Move, Place
-from alexnet_ir.backends.cuda.machine import Block, Task, on_gpu
-from alexnet_ir.backends.cuda.program import Emitter
-from alexnet_ir.backends.cuda.storage import CudaStorage
+from alexnet_ir.backends.emission.commands import Move, Place
+from alexnet_ir.backends.emission.encode import NUMPY, decode, encode
+from alexnet_ir.backends.emission.machine import Block, Task, on_gpu
+from alexnet_ir.backends.emission.program import Emitter
+from alexnet_ir.backends.emission.storage import EmittedStorage
 from alexnet_ir.backends.executable import fed
 from alexnet_ir.backends.memory import assemble, share
 from alexnet_ir.ir.layout import plain
@@ -20,10 +20,10 @@ from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan, PlannedInput, PlannedOutput, Stream
 
 
-class CudaExecutable:
+class EmittedExecutable:
     """A plan with its storage. What is fed and fetched has a fixed place, so that what is prepared can be replayed."""
 
-    def __init__(self, plan: Plan, storage: CudaStorage, emitter: Emitter) -> None:
+    def __init__(self, plan: Plan, storage: EmittedStorage, emitter: Emitter) -> None:
         storage.check_layouts(plan)
         self.plan, self.storage, self.machine = plan, storage, storage.machine
         self._arenas = [storage.arena(device, arena.size) for device, arena in enumerate(plan.arenas)]

@@ -1,4 +1,4 @@
-"""What a step of a plan becomes on a GPU: commands, as data. Nothing here needs CuPy, or a GPU.
+"""What a step of a plan becomes: commands, as data. Nothing here needs CuPy, a GPU or a compiler.
 
 A command names memory by `Place`s of its step (the third operand; byte 512 of the workspace), so that it does not
 depend on where the plan puts them.
@@ -11,7 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from alexnet_ir.ir.layout import Stored
+from alexnet_ir.ir.layout import Layout, Stored
+from alexnet_ir.ir.op import Op
 
 Dim3 = tuple[int, int, int]
 
@@ -21,7 +22,7 @@ MOST_BLOCKS = 65535
 
 @dataclass(frozen=True)
 class Kernel:
-    """One specialised kernel: its entry point and the complete CUDA C++ source."""
+    """One specialised kernel: its entry point and the complete source."""
 
     name: str
     source: str
@@ -48,6 +49,20 @@ Argument = Place | Table | np.int32 | np.int64 | np.float32
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """A value as a kernel meets it: logical shape, layout, and where it lies."""
+
+    shape: tuple[int, ...]
+    layout: Layout
+    place: Place
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements from one index of each logical axis to the next."""
+        return self.layout.strides(self.shape)
+
+
+@dataclass(frozen=True)
 class Launch:
     """A kernel on a grid, with so many bytes of dynamic shared memory."""
 
@@ -56,6 +71,23 @@ class Launch:
     block: Dim3
     arguments: tuple[Argument, ...]
     shared: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A C function, which shares its work out among threads itself."""
+
+    kernel: Kernel
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """An op by its own NumPy meaning, for what there is no kernel for (on a CPU only)."""
+
+    op: Op
+    operands: tuple[Tensor, ...]
+    results: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +114,7 @@ class Move:
     target: Place
 
 
-Command = Launch | Gemm | Move
+Command = Launch | Call | Meaning | Gemm | Move
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ read it. All other operands must lie elsewhere.
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.epilogue import EXPRESSIONS
+from alexnet_ir.backends.emission.epilogue import EXPRESSIONS
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops import elementwise
 from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad, BatchNormGradInput, RunningAverage

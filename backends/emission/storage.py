@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.encode import decode, encode
-from alexnet_ir.backends.cuda.machine import Block, Machine
-from alexnet_ir.backends.cuda.site import ALIGNMENT, round_up
+from alexnet_ir.backends.emission.encode import decode, encode
+from alexnet_ir.backends.emission.machine import Block, Machine
+from alexnet_ir.backends.emission.site import ALIGNMENT, round_up
 from alexnet_ir.backends.storage import ShardedStorage
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
 
 
-class CudaStorage(ShardedStorage):
+class EmittedStorage(ShardedStorage):
     """One block a device for all states: parameters, momenta and statistics. It also keeps the arenas that executables
     of the net take turns in."""
 

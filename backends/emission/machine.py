@@ -1,4 +1,4 @@
-"""What runs commands: devices with memory of their own, and streams. `executor` has GPUs, `host` this machine's CPU."""
+"""What runs commands: devices with memory of their own, and streams."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from alexnet_ir.backends.cuda.gpu import Gpu
-from alexnet_ir.backends.cuda.launch import Command, Place
+from alexnet_ir.backends.emission.commands import Command, Place
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Stream
 
@@ -37,10 +36,6 @@ class Task:
 
 class Machine(Protocol):
     """Devices by number from 0, each with memory."""
-
-    @property
-    def gpu(self) -> Gpu:
-        """What to emit for."""
 
     def allocate(self, device: int, nbytes: int) -> Block:
         """Memory aligned to 256 bytes, with any content."""

@@ -9,8 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.launch import Argument, Command, Emission, Gemm, Kernel, Launch, Place, Table
-from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.emission.commands import (
+    Argument,
+    Call,
+    Command,
+    Emission,
+    Gemm,
+    Kernel,
+    Launch,
+    Meaning,
+    Place,
+    Table,
+)
+from alexnet_ir.backends.emission.program import Emitter
 from alexnet_ir.ir.plan import Plan, Step
 
 
@@ -34,42 +45,49 @@ def emitted(plan: Plan, emitter: Emitter) -> tuple[Emitted, ...]:
     return tuple(one for one in found if one.emission.commands)
 
 
-def file_names(steps: Sequence[Emitted]) -> dict[Kernel, str]:
-    """A name for each distinct kernel: that of the first step it serves, and its entry point."""
+def file_names(steps: Sequence[Emitted], suffix: str) -> dict[Kernel, str]:
+    """A file for each distinct kernel: named after the first step it serves, and its entry point."""
     names: dict[Kernel, str] = {}
     for one in steps:
         for command in one.emission.commands:
-            if isinstance(command, Launch) and command.kernel not in names:
+            if isinstance(command, Launch | Call) and command.kernel not in names:
                 base = re.sub(r"[^\w.-]", "_", f"{one.step.name}.{command.kernel.name}")
                 same = sum(name.startswith(f"{base}.") for name in names.values())
-                names[command.kernel] = f"{base}.{same + 1}.cu" if same else f"{base}.cu"
+                names[command.kernel] = f"{base}.{same + 1}{suffix}" if same else f"{base}{suffix}"
     return names
 
 
 def files(plan: Plan, emitter: Emitter) -> dict[str, str]:
     """Sources by file name. Each begins with what it serves, how it is launched there, and how to compile it."""
     steps = emitted(plan, emitter)
-    return {name: _header(kernel, steps, emitter) + kernel.source for kernel, name in file_names(steps).items()}
+    return {
+        name: _header(kernel, steps, emitter) + kernel.source
+        for kernel, name in file_names(steps, emitter.suffix).items()
+    }
 
 
 def _header(kernel: Kernel, steps: Sequence[Emitted], emitter: Emitter) -> str:
-    lines = [f"{kernel.name}: {emitter.gpu.arch}, {emitter.precision}. Serves"]
+    lines = [f"{kernel.name}: {', '.join(emitter.about.values())}. Serves"]
     for one in steps:
         for command in one.emission.commands:
-            if isinstance(command, Launch) and command.kernel == kernel:
-                shape = f"grid {command.grid}, block {command.block}, {command.shared:,} bytes of shared memory"
-                lines += [f"  {one.where}: {shape}", *(f"    {reason}" for reason in [one.emission.reason] if reason)]
-    lines.append(f"To compile it alone: nvcc -std=c++17 -ftz=true -arch={emitter.gpu.arch} -cubin FILE")
+            if isinstance(command, Launch | Call) and command.kernel == kernel:
+                lines += [f"  {one.where}{_shape(command)}", *(f"    {why}" for why in [one.emission.reason] if why)]
+    lines.append(f"To compile it alone: {emitter.by_hand}")
     return "".join(f"// {line}\n" for line in dict.fromkeys(lines))
+
+
+def _shape(command: Launch | Call) -> str:
+    if isinstance(command, Call):
+        return ""
+    return f": grid {command.grid}, block {command.block}, {command.shared:,} bytes of shared memory"
 
 
 def manifest(plan: Plan, emitter: Emitter) -> dict[str, object]:
     """All commands in order, as plain data; addresses as the plan's values and offsets into a step's workspace."""
     steps = emitted(plan, emitter)
-    names = file_names(steps)
+    names = file_names(steps, emitter.suffix)
     return {
-        "arch": emitter.gpu.arch,
-        "precision": emitter.precision,
+        **emitter.about,
         "layouts": {name: str(layout) for name, layout in plan.layouts.items()},
         "steps": [
             {
@@ -96,6 +114,18 @@ def _command(command: Command, step: Step, names: dict[Kernel, str]) -> dict[str
             "block": command.block,
             "shared_bytes": command.shared,
             "arguments": [_argument(argument, step) for argument in command.arguments],
+        }
+    if isinstance(command, Call):
+        return {
+            "call": command.kernel.name,
+            "file": names[command.kernel],
+            "arguments": [_argument(argument, step) for argument in command.arguments],
+        }
+    if isinstance(command, Meaning):
+        return {
+            "meaning": command.op.name,
+            "operands": [_place(tensor.place, step) for tensor in command.operands],
+            "results": [_place(tensor.place, step) for tensor in command.results],
         }
     if isinstance(command, Gemm):
         return {

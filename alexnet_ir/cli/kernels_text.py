@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.launch import Command, Gemm, Kernel, Launch
-from alexnet_ir.backends.cuda.manifest import emitted, file_names
-from alexnet_ir.backends.cuda.program import Emitter
+from alexnet_ir.backends.emission.commands import Call, Command, Gemm, Kernel, Launch, Meaning
+from alexnet_ir.backends.emission.manifest import emitted, file_names
+from alexnet_ir.backends.emission.program import Emitter
 from alexnet_ir.cli.table import Row, table
 from alexnet_ir.ir.plan import Plan
 
 
-def cuda_text(plan: Plan, emitter: Emitter) -> str:
+def kernels_text(plan: Plan, emitter: Emitter) -> str:
     """All steps, ending in a newline."""
     steps = emitted(plan, emitter)
-    names = file_names(steps)
+    names = file_names(steps, emitter.suffix)
     count = sum(len(one.emission.commands) for one in steps)
-    head = f"{count:,} commands, {len(names):,} kernels for {emitter.gpu.arch} in {emitter.precision}"
+    head = f"{count:,} commands, {len(names):,} kernels for {', '.join(emitter.about.values())}"
     rows: list[Row] = []
     for one in steps:
         for number, command in enumerate(one.emission.commands):
@@ -36,5 +36,9 @@ def _command(command: Command, names: dict[Kernel, str]) -> tuple[str, str, str]
         shared = f", {command.shared:,} bytes shared" if command.shared else ""
         return command.kernel.name, f"{blocks} blocks of {threads}{shared}", names[command.kernel]
     if isinstance(command, Gemm):
-        return "cublasGemmEx", f"{command.m} x {command.n} x {command.k} in {command.stored}", ""
+        return "product", f"{command.m} x {command.n} x {command.k} in {command.stored}", ""
+    if isinstance(command, Call):
+        return command.kernel.name, "", names[command.kernel]
+    if isinstance(command, Meaning):
+        return command.op.name, "by its meaning, in NumPy", ""
     return "memcpy", f"{command.source.nbytes:,} bytes", ""

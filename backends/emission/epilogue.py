@@ -3,8 +3,9 @@
 A kernel's file says `EPILOGUE_PARAMETERS` at the end of its parameters and stores `EPILOGUE(v, n, c, h, w)` at logical
 index (n, c, h, w) of its result; of a vector, h and w are 0, and of a result of one axis n is, too. `EPILOGUE_CHUNK(v,
 n, c, h, w)` does the same in place to an array float v[V], elements of V channels side by side from a multiple of V on,
-where V divides the channels (or, of one axis, the chunk lies inside). The source gets the macros and the functions from
-`generated`, the launch the places in `arguments`, last.
+where V divides the channels (or, of one axis, the chunk lies inside). In C it is `EPILOGUE_CHUNK(v, count, n, c, h, w)`
+of any count of channels from any one on. The source gets the macros and the functions from `source`, the command the
+places in `arguments`, last.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from alexnet_ir.backends.cuda.launch import Emission, Place
-from alexnet_ir.backends.cuda.site import AXES, Site, Tensor, describe, float_literal
+from alexnet_ir.backends.emission.commands import Place, Tensor
+from alexnet_ir.backends.emission.site import AXES, Dialect, float_literal
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops import elementwise
@@ -126,26 +127,30 @@ class Epilogue:
 
     # --- source -----------------------------------------------------------------------------------------------------
 
-    @property
-    def generated(self) -> str:
+    def source(self, dialect: Dialect) -> str:
         """The macros and, unless there is nothing to do, the functions."""
+        count = "" if dialect.has_templates else "count, "
         if not self.ops:
             return (
                 "#define EPILOGUE_PARAMETERS\n#define EPILOGUE(v, n, c, h, w) (v)\n"
-                "#define EPILOGUE_CHUNK(v, n, c, h, w) ((void)0)\n"
+                f"#define EPILOGUE_CHUNK(v, {count}n, c, h, w) ((void)0)\n"
             )
         names = [f"e{i}" for i in range(len(self.tensors))]
         parameters = "".join(f", const E{i}_T *{name}" for i, name in enumerate(names))
         passed = "".join(f", {name}" for name in names)
         given = "".join(f", {_kind(tensor)} x{i}" for i, tensor in enumerate(self.tensors))
+        chunk = "float (&v)[V]" if dialect.has_templates else "float *restrict v, int V"
+        template = "template <int V> " if dialect.has_templates else ""
         return (
-            "".join(describe(f"E{i}", tensor) for i, tensor in enumerate(self.tensors))
+            "".join(dialect.tensor(f"E{i}", tensor) for i, tensor in enumerate(self.tensors))
             + f"#define EPILOGUE_PARAMETERS {parameters}\n"
             f"#define EPILOGUE(v, n, c, h, w) epilogue(v, n, c, h, w{passed})\n"
-            f"#define EPILOGUE_CHUNK(v, n, c, h, w) epilogue_chunk(v, n, c, h, w{passed})\n"
-            + _function(f"float pointwise_value(float v, {INDEX}{given})", self._value())
-            + _function(f"float epilogue(float v, {INDEX}{parameters})", self._element())
-            + _function(f"void epilogue_chunk(float (&v)[V], {INDEX}{parameters})", self._chunk(), "template <int V> ")
+            f"#define EPILOGUE_CHUNK(v, {count}n, c, h, w) epilogue_chunk(v, {count}n, c, h, w{passed})\n"
+            + _function(f"{dialect.inline} float pointwise_value(float v, {INDEX}{given})", self._value())
+            + _function(f"{dialect.inline} float epilogue(float v, {INDEX}{parameters})", self._element())
+            + _function(
+                f"{template}{dialect.inline} void epilogue_chunk({chunk}, {INDEX}{parameters})", self._chunk(dialect)
+            )
         )
 
     def _value(self) -> list[str]:
@@ -165,8 +170,11 @@ class Epilogue:
         read = "".join(f", {self._read(i)}" for i in range(len(self.tensors)))
         return [f"return pointwise_value(v, n, c, h, w{read});"]
 
-    def _chunk(self) -> list[str]:
+    def _chunk(self, dialect: Dialect) -> list[str]:
         """Elements of V channels: tensors whose channels lie side by side are read as they are."""
+        if not dialect.has_templates:
+            read = "".join(f", {self._read(i, '(c + j)')}" for i in range(len(self.tensors)))
+            return [f"for (int j = 0; j < V; j++) v[j] = pointwise_value(v[j], n, c + j, h, w{read});"]
         loads, given = [], []
         for i in range(len(self.tensors)):
             channel = dict(zip(self._axes(i), self.tensors[i].strides, strict=True)).get("c")
@@ -207,17 +215,12 @@ class Epilogue:
 NONE = Epilogue()
 INDEX = "int n, int c, int h, int w"
 
-Emit = Callable[[Site, Epilogue], Emission]
-"""From a site, and what is done to each element of its first result before that is written."""
-EmitFused = Callable[[Site], Emission]
-"""From a site whose op is fused, as a whole."""
-
 
 def _kind(tensor: Tensor) -> str:
     """What a scalar seed or step is read as, and all else."""
     return "index_t" if tensor.layout.stored in ("i32", "i64") else "float"
 
 
-def _function(signature: str, body: Sequence[str], template: str = "") -> str:
+def _function(signature: str, body: Sequence[str]) -> str:
     lines = "".join(line + "\n" if line.startswith("#") else f"  {line}\n" for line in body)
-    return f"{template}__device__ __forceinline__ {signature} {{\n{lines}}}\n"
+    return f"{signature} {{\n{lines}}}\n"

@@ -1,0 +1,1 @@
+"""What emitting backends share: commands as data, sites, epilogues, programs on machines, manifests."""
