@@ -16,7 +16,7 @@ from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.diagnostics import error, listed
 from alexnet_ir.ir.profile import PROFILES, Profile, on_tensor_cores, profile_of
 
-NUMPY: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
+CPU: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
 HOST = "host"
 """Emitted CUDA kernels on this machine's CPU: slow, for whoever writes kernels."""
 PLANNED_ARCH, PLAIN_ARCH = "sm_90", "sm_75"
@@ -31,7 +31,7 @@ class Setup:
     a placement (None: the file's for so many devices, else `auto`); `profile` says how fast a device is, and
     `memory_limit` how many bytes it may use."""
 
-    backend: Backend = NUMPY["cpu"]
+    backend: Backend = CPU["cpu"]
     devices: tuple[str, ...] = ("cpu",)
     place: str | None = None
     profile: Profile = PROFILES["cpu"]
@@ -64,10 +64,10 @@ def setup_of(
     named."""
     names = tuple(name.strip() for name in (devices or (default_devices() if present else "cpu")).split(","))
     _check_names(devices, names)
-    if names[0] in NUMPY:
+    if names[0] in CPU:
         _refuse_kernels(names[0], kernels)
         figures = profile_of(profile) if profile else PROFILES["cpu"]
-        return Setup(NUMPY[names[0]], names, place, figures, memory_limit)
+        return Setup(_on_cpu(names), names, place, figures, memory_limit)
     backend = _cuda(names, kernels, profile, present)
     usual = "cpu" if names[0] == HOST else NEW if present or kernels.arch or backend.gpu.tensor_cores else OLD
     figures = profile_of(profile or usual)
@@ -76,12 +76,17 @@ def setup_of(
     return Setup(backend, names, place, figures, memory_limit)
 
 
+def _on_cpu(names: Sequence[str]) -> Backend:
+    """A backend for so many logical devices on the CPU."""
+    return CpuBackend(len(names)) if names[0] == "cpu" else CPU[names[0]]
+
+
 def _check_names(devices: str | None, names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in (*NUMPY, HOST) and not name.isdecimal()]
+    unknown = [name for name in names if name not in (*CPU, HOST) and not name.isdecimal()]
     if unknown:
         raise error(
             f"--devices {devices}: no such device as {unknown[0]!r}",
-            helps=[f"there is {listed((*NUMPY, HOST))}, and GPUs by number: `alexnet-ir devices` lists them"],
+            helps=[f"there is {listed((*CPU, HOST))}, and GPUs by number: `alexnet-ir devices` lists them"],
         )
     if len({"gpu" if name.isdecimal() else name for name in names}) > 1:
         raise error(

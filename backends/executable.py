@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_ir.backends.kernel import KernelOf, Types, Work
 from alexnet_ir.backends.memory import Float, array_at, assemble, buffer, carve, dtype_of, share
 from alexnet_ir.backends.storage import ArrayStorage
-from alexnet_ir.backends.streams import run_streams
+from alexnet_ir.backends.streams import cores, run_streams
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan, PlannedInput, Shards, Slot, Stream
 from alexnet_ir.ir.types import ITEM_BYTES
@@ -40,7 +40,8 @@ class NumpyExecutable:
                     self.values[shard][...] = share(whole, planned.type, device, self.plan.devices)
         self._copied = [0] * len(self.plan.steps)
         with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
-            run_streams(self.plan, self.step)
+            steps = [(planned.stream, waits) for planned, waits in zip(self.plan.steps, self.plan.waits, strict=True)]
+            run_streams(steps, self.step, max(1, cores() // self.plan.devices))
             outputs = {name: assemble(self._shards(out.shards), out.type) for name, out in self.plan.outputs.items()}
         self._replace_states()
         return outputs

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from alexnet_ir.ir.plan import Plan, Stream
+from alexnet_ir.ir.plan import Stream
 
 RunStep = Callable[[int], None]
 """Runs the step at a position."""
@@ -50,18 +51,22 @@ class _Progress:
             self._changed.notify_all()
 
 
-def run_streams(plan: Plan, step: RunStep) -> None:
-    """All steps: a plan of one stream in this thread, else one thread a stream. Raises what a step raised, once no
-    stream runs any more."""
+Waiting = tuple[Stream, tuple[int, ...]]
+"""Where a step runs, and the steps of other streams (by position) that must have ended before it starts."""
+
+
+def run_streams(steps: Sequence[Waiting], step: RunStep, threads: int) -> None:
+    """All steps: those of one stream in this thread, else one thread a stream; each may have so many threads for its
+    products. Raises what a step raised, once no stream runs any more."""
     streams: dict[Stream, list[int]] = {}
-    for position, planned in enumerate(plan.steps):
-        streams.setdefault(planned.stream, []).append(position)
-    if len(streams) > 1:
-        with _blas().limit(limits=max(1, cores() // plan.devices)):
-            _run_threads(plan, streams.values(), step)
-        return
-    for position in range(len(plan.steps)):
-        step(position)
+    for position, (stream, _) in enumerate(steps):
+        streams.setdefault(stream, []).append(position)
+    with _blas().limit(limits=threads) if threads != cores() else nullcontext():
+        if len(streams) > 1:
+            _run_threads(steps, streams.values(), step)
+            return
+        for position in range(len(steps)):
+            step(position)
 
 
 @cache
@@ -75,9 +80,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run_threads(plan: Plan, streams: Iterable[list[int]], step: RunStep) -> None:
+def _run_threads(steps: Sequence[Waiting], streams: Iterable[list[int]], step: RunStep) -> None:
     progress = _Progress()
-    threads = [threading.Thread(target=_follow, args=(plan, own, step, progress), daemon=True) for own in streams]
+    threads = [threading.Thread(target=_follow, args=(steps, own, step, progress), daemon=True) for own in streams]
     try:
         for thread in threads:
             thread.start()
@@ -93,12 +98,12 @@ def _run_threads(plan: Plan, streams: Iterable[list[int]], step: RunStep) -> Non
         raise progress.failure
 
 
-def _follow(plan: Plan, positions: list[int], step: RunStep, progress: _Progress) -> None:
+def _follow(steps: Sequence[Waiting], positions: list[int], step: RunStep, progress: _Progress) -> None:
     """One stream's steps."""
     try:
         with np.errstate(all="ignore"):  # each thread has a state of its own
             for position in positions:
-                if not progress.wait(plan.waits[position]):
+                if not progress.wait(steps[position][1]):
                     return
                 step(position)
                 progress.end(position)

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from alexnet_ir.backends.base import Backend
-from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.backends.numpy.backend import NumpyBackend
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.compiler import plan_of, read_model, recipe_of
 from alexnet_ir.dsl.model import Model
@@ -104,7 +104,7 @@ CASES = {
         ("basic(256", "basic(32"), ("basic(512", "basic(64"))),
 }  # fmt: skip
 
-BACKENDS: dict[str, tuple[Backend, float]] = {"reference": (ReferenceBackend(), 1e-9), "cpu": (CpuBackend(), 2e-4)}
+BACKENDS: dict[str, tuple[Backend, float]] = {"reference": (ReferenceBackend(), 1e-9), "cpu": (NumpyBackend(), 2e-4)}
 """A backend, and how far it may be from torch in float64, as a share of the largest element."""
 
 

@@ -17,11 +17,11 @@ def kernels_text(plan: Plan, emitter: Emitter) -> str:
     """All steps, ending in a newline."""
     steps = emitted(plan, emitter)
     names = file_names(steps, emitter.suffix)
-    count = sum(len(one.emission.commands) for one in steps)
+    count = sum(len(one.emission.all) for one in steps)
     head = f"{count:,} commands, {len(names):,} kernels for {', '.join(emitter.about.values())}"
     rows: list[Row] = []
     for one in steps:
-        for number, command in enumerate(one.emission.commands):
+        for number, command in enumerate(one.emission.all):
             first = (str(one.position), one.where) if number == 0 else ("", "")
             rows.append((*first, *_command(command, names)))
         if one.emission.reason:

@@ -1,0 +1,1 @@
+"""Float32 in emitted C: where there is no GPU."""

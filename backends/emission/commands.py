@@ -119,8 +119,20 @@ Command = Launch | Call | Meaning | Gemm | Move
 
 @dataclass(frozen=True)
 class Emission:
-    """What a step runs, in order; the workspace it needs; and why it is done so, in a line for `--emit plan`."""
+    """What a step runs, in order; the workspace it needs; and why it is done so, in a line for `--emit plan`.
+
+    The `prologue` comes before the commands. It reads the step's parameters (the second operand) and fills the first
+    `kept` bytes of the workspace, which nothing else writes: where those last, it need not run again before the
+    parameters change.
+    """
 
     commands: tuple[Command, ...]
     workspace: int = 0
     reason: str = ""
+    prologue: tuple[Command, ...] = ()
+    kept: int = 0
+
+    @property
+    def all(self) -> tuple[Command, ...]:
+        """The prologue and the commands."""
+        return self.prologue + self.commands

@@ -48,8 +48,16 @@ def encode(array: Array, layout: Layout) -> Array:
 
 def decode(memory: Array, layout: Layout, shape: tuple[int, ...]) -> Array:
     """The logical array that lies in these bytes, in memory of its own."""
-    n, c, h, w = shape if layout.channels_last else (0, 0, 0, 0)
-    found = memory.view(NUMPY[layout.stored]).reshape((n, h, w, c) if layout.channels_last else shape)
+    found = viewed(memory, layout, shape)
     if layout.stored == "bf16":
         found = (found.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return np.array(found.transpose(FIRST) if layout.channels_last else found, order="C")
+    return np.array(found, order="C")
+
+
+def viewed(memory: Array, layout: Layout, shape: tuple[int, ...]) -> Array:
+    """These bytes as the logical array that lies in them; bf16 are bits."""
+    found = memory.view(NUMPY[layout.stored])
+    if not layout.channels_last:
+        return found.reshape(shape)
+    n, c, h, w = shape
+    return found.reshape(n, h, w, c).transpose(FIRST)

@@ -28,7 +28,7 @@ class EmittedExecutable:
         self.plan, self.storage, self.machine = plan, storage, storage.machine
         self._arenas = [storage.arena(device, arena.size) for device, arena in enumerate(plan.arenas)]
         self.tasks = [self._task(position, emitter) for position in range(len(plan.steps))]
-        self._run = self.machine.prepare(self.tasks)
+        self.prepared = self.machine.prepare(self.tasks)
         self._between: list[Block] = []
         replacements = self._replacements()
         self._replace = self.machine.prepare(replacements) if replacements else None
@@ -38,7 +38,7 @@ class EmittedExecutable:
         """One run; ValueError for an input that is missing or of another shape. What lies on a GPU is copied from there
         to the input's place, which a captured graph needs to be always the same."""
         self.feed(inputs)
-        self._run()
+        self.prepared()
         self._copied = sum(self._moved(task) for task in self.tasks)
         outputs = {name: self._fetched(output) for name, output in self.plan.outputs.items()}
         if self._replace:
@@ -77,7 +77,7 @@ class EmittedExecutable:
         step = self.plan.steps[position]
         emission = emitter.step(self.plan, step)
         resolve = partial(self._resolve, position)
-        return Task(step.name, step.stream, self.plan.waits[position], emission.commands, resolve)
+        return Task(step.name, step.stream, self.plan.waits[position], emission.all, resolve)
 
     def _resolve(self, position: int, place: Place) -> int:
         step = self.plan.steps[position]

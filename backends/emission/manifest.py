@@ -42,14 +42,14 @@ class Emitted:
 def emitted(plan: Plan, emitter: Emitter) -> tuple[Emitted, ...]:
     """All steps of a plan that run something."""
     found = (Emitted(position, step, emitter.step(plan, step)) for position, step in enumerate(plan.steps))
-    return tuple(one for one in found if one.emission.commands)
+    return tuple(one for one in found if one.emission.all)
 
 
 def file_names(steps: Sequence[Emitted], suffix: str) -> dict[Kernel, str]:
     """A file for each distinct kernel: named after the first step it serves, and its entry point."""
     names: dict[Kernel, str] = {}
     for one in steps:
-        for command in one.emission.commands:
+        for command in one.emission.all:
             if isinstance(command, Launch | Call) and command.kernel not in names:
                 base = re.sub(r"[^\w.-]", "_", f"{one.step.name}.{command.kernel.name}")
                 same = sum(name.startswith(f"{base}.") for name in names.values())
@@ -69,7 +69,7 @@ def files(plan: Plan, emitter: Emitter) -> dict[str, str]:
 def _header(kernel: Kernel, steps: Sequence[Emitted], emitter: Emitter) -> str:
     lines = [f"{kernel.name}: {', '.join(emitter.about.values())}. Serves"]
     for one in steps:
-        for command in one.emission.commands:
+        for command in one.emission.all:
             if isinstance(command, Launch | Call) and command.kernel == kernel:
                 lines += [f"  {one.where}{_shape(command)}", *(f"    {why}" for why in [one.emission.reason] if why)]
     lines.append(f"To compile it alone: {emitter.by_hand}")
@@ -98,7 +98,7 @@ def manifest(plan: Plan, emitter: Emitter) -> dict[str, object]:
                 "waits": plan.waits[one.position],
                 "workspace_bytes": one.emission.workspace,
                 "reason": one.emission.reason,
-                "commands": [_command(command, one.step, names) for command in one.emission.commands],
+                "commands": [_command(command, one.step, names) for command in one.emission.all],
             }
             for one in steps
         ],

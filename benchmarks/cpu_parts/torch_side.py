@@ -12,10 +12,10 @@ import torch.nn.functional as F  # noqa: N812 - as torch's own pages call it
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from benchmarks.gpu_parts.twins import ModuleLrn, SlicedLrn
+from benchmarks.gpu_parts.twins import ModuleLrn
 
 from .job import RATE, Job, Variant
-from .twins import TWINS, PooledNorm, SlicedNorm
+from .twins import TWINS, PooledNorm, sliced
 
 
 class TorchSide:
@@ -45,9 +45,9 @@ class TorchSide:
         compile: Any = (lambda body: body) if variant.compiled else partial(torch.compile, dynamic=False)
 
         def norm(groups: int) -> nn.Module:
-            if job.key == "cifar18":
-                return SlicedNorm(compile) if variant.by_hand else PooledNorm()
-            return SlicedLrn(groups, compile) if variant.by_hand else ModuleLrn(groups)
+            if variant.by_hand:
+                return sliced(job.key, groups, compile)
+            return PooledNorm() if job.key == "cifar18" else ModuleLrn(groups)
 
         net = TWINS[job.key](job.shapes, norm, 0.5 if job.dropout else 0.0).train(job.train)
         net = net.to(memory_format=self._layout)  # type: ignore[call-overload]
@@ -70,7 +70,7 @@ class TorchSide:
         loss = self._called(self._images, self._labels)
         loss.backward()
         self._optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     def predict(self) -> NDArray[np.float32]:
         """Scores [n, classes]."""

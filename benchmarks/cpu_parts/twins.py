@@ -6,6 +6,7 @@ Children are named as the model files name layers, and widths are read off the w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - as torch's own pages call it
 from torch import Tensor, nn
 
 from benchmarks.gpu_parts import twins
-from benchmarks.gpu_parts.twins import MakeLrn, Shapes, conv, fc
+from benchmarks.gpu_parts.twins import MakeLrn, Shapes, _last, _windows, conv, fc
 
 SIZE, K, ALPHA, BETA = 3, 1.0, 5e-5 / 9, 0.75
 """The CIFAR-10 net's local_norm: over windows within each map."""
@@ -27,7 +28,7 @@ class PooledNorm(nn.Module):
         return x * (K + ALPHA * sums) ** -BETA
 
 
-def _windows(values: Tensor) -> Tensor:
+def _squares(values: Tensor) -> Tensor:
     """Sums of SIZE x SIZE neighbours along rows and columns of [n, h, w, c]."""
     _, rows, columns, _ = values.shape
     padded = F.pad(values, (0, 0, *(SIZE // 2,) * 4))
@@ -35,42 +36,64 @@ def _windows(values: Tensor) -> Tensor:
     return sum(down[:, :, i : i + columns] for i in range(SIZE))  # type: ignore[index,return-value]
 
 
-def norm_forward(x: Tensor) -> Tensor:
-    """By slices; s^-0.75 by square roots. Channels last, so that all slices are of whole vectors."""
+def norm_forward(x: Tensor) -> tuple[Tensor, Tensor]:
+    """local_norm by slices, and s^-0.5; s^-0.75 by square roots. Channels last: all slices are of whole vectors."""
     x = x.permute(0, 2, 3, 1)
-    r = torch.rsqrt(K + ALPHA * _windows(x * x))
-    return (x * r * torch.sqrt(r)).permute(0, 3, 1, 2)
+    r = torch.rsqrt(K + ALPHA * _squares(x * x))
+    return (x * r * torch.sqrt(r)).permute(0, 3, 1, 2), r
 
 
-def norm_backward(x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient by hand, with the scale computed again."""
+def norm_backward(x: Tensor, r: Tensor, grad: Tensor) -> Tensor:
+    """Its gradient by hand."""
     x, grad = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
-    r = torch.rsqrt(K + ALPHA * _windows(x * x))
     scaled = grad * r * torch.sqrt(r)
-    return (scaled - 2 * ALPHA * BETA * x * _windows(scaled * x * r * r)).permute(0, 3, 1, 2)
+    return (scaled - 2 * ALPHA * BETA * x * _squares(scaled * x * r * r)).permute(0, 3, 1, 2)
 
 
-class SlicedNorm(nn.Module):
-    """By slices, each direction compiled."""
+def lrn_forward(x: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """The same over neighbouring maps."""
+    x = _last(x, groups)
+    r = torch.rsqrt(twins.K + twins.ALPHA * _windows(x * x))
+    return (x * r * torch.sqrt(r)).flatten(3).permute(0, 3, 1, 2), r
 
-    def __init__(self, compile: Callable[[Any], Any]) -> None:
+
+def lrn_backward(x: Tensor, r: Tensor, grad: Tensor, groups: int) -> Tensor:
+    """Its gradient by hand. On a CPU it is quicker to keep the scale than to compute it again: nothing holds a compiler
+    back from doing so for each of the slices."""
+    x, grad = _last(x, groups), _last(grad, groups)
+    scaled = grad * r * torch.sqrt(r)
+    made = scaled - 2 * twins.ALPHA * twins.BETA * x * _windows(scaled * x * r * r)
+    return made.flatten(3).permute(0, 3, 1, 2)
+
+
+class Sliced(nn.Module):
+    """A normalisation by slices: both directions given, and compiled."""
+
+    def __init__(self, forward: Callable[..., tuple[Tensor, Tensor]], backward: Callable[..., Tensor]) -> None:
         super().__init__()
-        forward, backward = compile(norm_forward), compile(norm_backward)
 
         class Function(torch.autograd.Function):
             @staticmethod
             def forward(ctx: Any, x: Tensor) -> Tensor:
-                ctx.save_for_backward(x)
-                return forward(x)  # type: ignore[no-any-return]
+                made, scale = forward(x)
+                ctx.save_for_backward(x, scale)
+                return made
 
             @staticmethod
             def backward(ctx: Any, grad: Tensor) -> Tensor:
-                return backward(*ctx.saved_tensors, grad)  # type: ignore[no-any-return]
+                return backward(*ctx.saved_tensors, grad)
 
         self.function = Function
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function.apply(x)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def sliced(key: str, groups: int, compile: Callable[[Any], Any]) -> Sliced:
+    """The normalisation of a net."""
+    if key == "cifar18":
+        return Sliced(compile(norm_forward), compile(norm_backward))
+    return Sliced(compile(partial(lrn_forward, groups=groups)), compile(partial(lrn_backward, groups=groups)))
 
 
 class Cifar18(nn.Module):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.fused import type_of
-from alexnet_ir.backends.cpu.kernels import KERNELS
 from alexnet_ir.backends.kernel import Kernel, Work
 from alexnet_ir.backends.memory import array_at, buffer, carve
+from alexnet_ir.backends.numpy.fused import type_of
+from alexnet_ir.backends.numpy.kernels import KERNELS
 from alexnet_ir.backends.target import kernel_of
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType

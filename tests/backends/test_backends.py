@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 
 from alexnet_ir.backends.base import Backend
-from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.compile import compiler
 from alexnet_ir.backends.cuda.host.machine import HostMachine
+from alexnet_ir.backends.numpy.backend import NumpyBackend
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.compiler import inference_graph, plan_of, read_model, training_graph
 from alexnet_ir.ir.graph import Graph
@@ -22,7 +22,7 @@ from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import Add, Identity, Scale
-from alexnet_ir.setup import NUMPY, Setup
+from alexnet_ir.setup import CPU, Setup
 from alexnet_ir.training.step import TrainingStep, initial_values
 
 from .. import strategies
@@ -31,7 +31,7 @@ from .cuda.running import needs_gxx
 REFERENCE = ReferenceBackend()
 REFERENCE32 = ReferenceBackend(np.dtype("f4"))
 HOST = CudaBackend(GPUS["sm_90"], "fp32", HostMachine())
-ALL: dict[str, Backend] = {"reference-f64": REFERENCE, "reference-f32": REFERENCE32, "cpu": CpuBackend()}
+ALL: dict[str, Backend] = {"reference-f64": REFERENCE, "reference-f32": REFERENCE32, "cpu": NumpyBackend()}
 EACH = pytest.mark.parametrize(
     "backend",
     [
@@ -74,7 +74,7 @@ def test_any_net_trains_alike_everywhere(grown: strategies.Grown) -> None:
     """Against float64; where float32 itself loses digits, a backend may lose as many."""
     exact, weights = losses(grown, REFERENCE)
     plain, plain_weights = losses(grown, REFERENCE32)
-    fast, fast_weights = losses(grown, CpuBackend())
+    fast, fast_weights = losses(grown, NumpyBackend())
     assert np.isfinite(exact).all()
     np.testing.assert_allclose(plain, exact, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(fast, exact, rtol=1e-4, atol=1e-5)
@@ -99,8 +99,8 @@ def test_any_net_trains_alike_as_emitted_kernels(grown: strategies.Grown) -> Non
 @settings(max_examples=25, deadline=None)
 @given(strategies.nets())
 def test_the_same_seed_is_the_same_bits(grown: strategies.Grown) -> None:
-    first, weights = losses(grown, CpuBackend(), 2)
-    second, again = losses(grown, CpuBackend(), 2)
+    first, weights = losses(grown, NumpyBackend(), 2)
+    second, again = losses(grown, NumpyBackend(), 2)
     assert first == second
     for name, value in weights.items():
         np.testing.assert_array_equal(again[name], value)
@@ -165,7 +165,7 @@ def test_scores_do_not_depend_on_who_else_is_asked(backend: Backend) -> None:
 @settings(max_examples=25, deadline=None)
 @given(strategies.nets())
 def test_prediction_of_any_net_does_not_train_it(grown: strategies.Grown) -> None:
-    step = TrainingStep(read_model(grown.text), Setup(CpuBackend()))
+    step = TrainingStep(read_model(grown.text), Setup(NumpyBackend()))
     before = dict(step.weights)
     given = grown.feeds()["image"]
     scores = step.predict(given)
@@ -179,7 +179,7 @@ def test_prediction_of_any_net_does_not_train_it(grown: strategies.Grown) -> Non
 @given(strategies.nets())
 def test_no_run_writes_on_what_it_is_fed(grown: strategies.Grown) -> None:
     graph = training_graph(read_model(grown.text))
-    for backend in (REFERENCE32, CpuBackend()):
+    for backend in (REFERENCE32, NumpyBackend()):
         plan = plan_of(graph)
         executable = backend.build(plan, backend.storage(plan, strategies.initial(graph)))
         feeds = grown.feeds()
@@ -318,4 +318,4 @@ def test_training_and_evaluation_share_their_states(backend: Backend) -> None:
 
 
 def test_the_table_of_backends_names_each() -> None:
-    assert {name: backend.name for name, backend in NUMPY.items()} == {"cpu": "cpu", "reference": "reference"}
+    assert {name: backend.name for name, backend in CPU.items()} == {"cpu": "cpu", "reference": "reference"}

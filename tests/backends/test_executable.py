@@ -14,8 +14,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from alexnet_ir.backends import streams
-from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.executable import NumpyExecutable
+from alexnet_ir.backends.numpy.backend import NumpyBackend
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.backends.storage import ArrayStorage
 from alexnet_ir.compiler import read_model, training_graph
@@ -33,11 +33,11 @@ from .. import strategies
 from .programs import ROUNDS, SHARE, exchanging, separate
 from .test_backends import TEXT, images
 
-BACKENDS: dict[str, ReferenceBackend] = {"reference": ReferenceBackend(), "cpu": CpuBackend()}
+BACKENDS: dict[str, ReferenceBackend] = {"reference": ReferenceBackend(), "cpu": NumpyBackend()}
 EACH = pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
 PLANS: dict[str, Callable[[], Plan]] = {
     "separate": lambda: separate(exchanging()),
-    "planned": lambda: PlanMemory(CpuBackend().target).run(exchanging()),
+    "planned": lambda: PlanMemory(NumpyBackend().target).run(exchanging()),
 }
 PLANNED = pytest.mark.parametrize("plan", [make() for make in PLANS.values()], ids=PLANS)
 ZEROS = {"w": np.zeros((4, 300))}
@@ -91,7 +91,7 @@ def test_two_devices_exchange(backend: ReferenceBackend, plan: Plan) -> None:
 @PLANNED
 def test_streams_wait_for_each_other(plan: Plan) -> None:
     """Two hundred times, with the threads shaken; memory that is used again is poisoned in between by its next use."""
-    executable, threads = shaken(plan, CpuBackend()), threading.active_count()
+    executable, threads = shaken(plan, NumpyBackend()), threading.active_count()
     for seed in range(200):
         x = np.random.default_rng(seed).standard_normal((4, 300)).astype("f4")
         outputs = executable.run({"x": x})
@@ -103,13 +103,14 @@ def blas_threads() -> list[int]:
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
-@pytest.mark.parametrize(("cores", "each"), [(1, 1), (2, 1), (9, 4)])
-def test_devices_share_the_cores(cores: int, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each one's products get their share of the threads, during a run only."""
-    monkeypatch.setattr(streams, "cores", lambda: cores)
-    before, seen = blas_threads(), []
-    streams.run_streams(separate(exchanging()), lambda position: seen.append(blas_threads()))
-    assert all(threads == [each] * len(before) for threads in seen)
+@pytest.mark.parametrize("threads", [1, 4])
+def test_products_have_so_many_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """During a run only."""
+    monkeypatch.setattr(streams, "cores", lambda: 9)
+    before, seen, plan = blas_threads(), [], separate(exchanging())
+    steps = [(step.stream, waits) for step, waits in zip(plan.steps, plan.waits, strict=True)]
+    streams.run_streams(steps, lambda position: seen.append(blas_threads()), threads)
+    assert all(found == [threads] * len(before) for found in seen)
     assert seen
     assert blas_threads() == before
 
@@ -117,7 +118,7 @@ def test_devices_share_the_cores(cores: int, each: int, monkeypatch: pytest.Monk
 def test_without_its_waits_the_program_goes_wrong() -> None:
     """So that the shaking is worth something."""
     plan = separate(exchanging())
-    executable = shaken(replace(plan, waits=((),) * len(plan.steps)), CpuBackend())
+    executable = shaken(replace(plan, waits=((),) * len(plan.steps)), NumpyBackend())
     wrong = 0
     for seed in range(50):
         x = np.random.default_rng(seed).standard_normal((4, 300)).astype("f4")
@@ -139,7 +140,7 @@ class Broken(NumpyExecutable):
 
 
 def broken(plan: Plan, at: int, instead: Callable[[], None]) -> Broken:
-    backend = CpuBackend()
+    backend = NumpyBackend()
     made = backend.build(plan, backend.storage(plan, ZEROS))
     made.__class__ = Broken
     assert isinstance(made, Broken)
@@ -213,7 +214,7 @@ def test_states_that_replace_each_other(backend: ReferenceBackend) -> None:
     graph.set_update("a", b)
     graph.set_update("b", a)
     graph.set_update("c", graph.emit(Add(), a, c, name="sum"))
-    for plan in (PlanMemory(target).run(Schedule().run(graph)) for target in (backend.target, CpuBackend().target)):
+    for plan in (PlanMemory(target).run(Schedule().run(graph)) for target in (backend.target, NumpyBackend().target)):
         storage = backend.storage(plan, {name: np.full((2, 3), i) for i, name in enumerate("abc", 1)})
         executable = backend.build(plan, storage)
         for values in ((2, 1, 4), (1, 2, 6), (2, 1, 7)):
@@ -222,7 +223,7 @@ def test_states_that_replace_each_other(backend: ReferenceBackend) -> None:
 
 
 def test_a_plan_without_workspaces_runs_too() -> None:
-    backend = CpuBackend()
+    backend = NumpyBackend()
     graph = training_graph(read_model(TEXT))
     found = []
     for target in (backend.target, replace(backend.target, workspace=lambda *types: 0)):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from alexnet_ir.backends.cpu import fused, pieces
-from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.backends.numpy import fused, pieces
+from alexnet_ir.backends.numpy.backend import NumpyBackend
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.compiler import read_model, training_graph
 from alexnet_ir.ir.graph import Graph
@@ -167,7 +167,7 @@ def test_any_net_fused_and_planned_computes_the_same(grown: strategies.Grown) ->
     outputs, found = poisoned_run(planned(graph, exact.target), exact, states, feeds)
     for name, value in (expected | after).items():
         np.testing.assert_allclose((outputs | found)[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
-    fast = CpuBackend()
+    fast = NumpyBackend()
     rough, rough_after = poisoned_run(plain, fast, states, feeds)
     outputs, found = poisoned_run(planned(graph, fast.target), fast, states, feeds)
     for name, value in (rough | rough_after).items():

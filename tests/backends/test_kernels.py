@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from alexnet_ir.backends.cpu import pieces
-from alexnet_ir.backends.cpu.kernels import KERNELS
+from alexnet_ir.backends.numpy import pieces
+from alexnet_ir.backends.numpy.kernels import KERNELS
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad

@@ -10,7 +10,7 @@ import pytest
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.ir.profile import PROFILES, profile_of
 from alexnet_ir.measure import QUICK, measure
-from alexnet_ir.setup import NUMPY
+from alexnet_ir.setup import CPU
 
 from .conftest import Run
 
@@ -40,7 +40,7 @@ def test_there_must_be_such_a_device(run: Run) -> None:
     assert "no GPU can be used" in done.err
 
 
-@pytest.mark.parametrize("backend", NUMPY.values(), ids=NUMPY)
+@pytest.mark.parametrize("backend", CPU.values(), ids=CPU)
 def test_every_backend_can_be_measured(backend: Backend) -> None:
     profile, measured = measure(backend, sizes=QUICK)
     assert [m.name for m in measured][-4:] == ["add", "transfer", "smallest step", "smallest transfer"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from alexnet_ir.backends.emission.cache import folder, write_whole
+from alexnet_ir.backends.emission.compile import CompileError
+from alexnet_ir.backends.emission.compile import library as kept_library
 
 HERE = Path(__file__).parent
 RUNTIME = ("fibers.cpp", "blocks.cpp", "warps.cpp", "checks.cpp", "hooks.cpp")
@@ -40,10 +39,6 @@ CHECK = (
 LIBRARIES = ("-lm", "-lc", "-lgcc")
 
 
-class CompileError(Exception):
-    """The compiler's words."""
-
-
 @cache
 def compiler() -> str | None:
     """$CXX, or g++, if it is there."""
@@ -59,26 +54,10 @@ def _compiler_version() -> str:
 
 
 def library(name: str, source: str, flags: Sequence[str], sources: Sequence[Path] = ()) -> Path:
-    """The shared library of `source` (and of files), compiled unless it was before."""
-    key = hashlib.sha256("\0".join([source, *flags, _compiler_version(), _header_text()]).encode())
-    for path in sources:
-        key.update(path.read_bytes())
-    target = folder("host") / f"{name}-{key.hexdigest()[:24]}.so"
-    if not target.exists():
-        with tempfile.TemporaryDirectory() as place:
-            made = Path(place) / target.name
-            _compile(source, [*flags, "-I", str(HERE), "-o", str(made)], sources)
-            write_whole(target, made.read_bytes())
-    return target
-
-
-def _compile(source: str, flags: Sequence[str], sources: Sequence[Path]) -> None:
-    files = ["-x", "c++", *map(str, sources or ("-",))]
-    path = compiler()
-    assert path is not None
-    done = subprocess.run([path, *flags, *files, *LIBRARIES], input=source, capture_output=True, text=True)
-    if done.returncode:
-        raise CompileError(done.stderr)
+    """The shared library of `source` (or of files), compiled unless it was before."""
+    depends = "".join([_compiler_version(), _header_text(), *(path.read_text(encoding="utf-8") for path in sources)])
+    files = ["-x", "c++", *map(str, sources or ("-",)), *LIBRARIES]
+    return kept_library("host", name, source, [str(compiler()), *flags, "-I", str(HERE), *files], depends)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from alexnet_ir.backends.cuda.host.runner import HostKernel, Memory
 from alexnet_ir.backends.emission.commands import Command, Gemm, Kernel, Launch, Move, Place, Table
 from alexnet_ir.backends.emission.encode import NUMPY, bf16_bits, decode, round_tf32
 from alexnet_ir.backends.emission.machine import Block, Resolve, Task
-from alexnet_ir.backends.emission.site import ALIGNMENT
+from alexnet_ir.backends.emission.memory import allocated, at, move
 from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.op import Array
 
@@ -43,9 +42,9 @@ class HostMachine:
 
     def allocate(self, device: int, nbytes: int) -> Block:
         """Memory full of NaN, so that what is read before it was written shows."""
-        raw = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)
-        start = -int(raw.ctypes.data) % ALIGNMENT
-        return Block(int(raw.ctypes.data) + start, nbytes, raw)
+        block = allocated(nbytes)
+        block.owner.fill(0xFF)
+        return block
 
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes to where they belong."""
@@ -104,18 +103,6 @@ class HostMachine:
 
 def _memory(place: Place, resolve: Resolve) -> Memory:
     return Memory(resolve(place), place.nbytes, f"{place.kind} {place.number}")
-
-
-def at(address: int, nbytes: int) -> Array:
-    """The bytes at an address, as a view."""
-    return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
-
-
-def move(command: Move, resolve: Resolve) -> None:
-    """Copy bytes, unless they are where they shall be."""
-    source, target = resolve(command.source), resolve(command.target)
-    if source != target:
-        ctypes.memmove(target, source, command.source.nbytes)
 
 
 def gemm(command: Gemm, resolve: Resolve) -> None:

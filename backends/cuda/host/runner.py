@@ -14,8 +14,9 @@ from threading import Lock
 
 import numpy as np
 
-from alexnet_ir.backends.cuda.host.compile import CHECK, FAST, CompileError, compiler, library, runtime
+from alexnet_ir.backends.cuda.host.compile import CHECK, FAST, compiler, library, runtime
 from alexnet_ir.backends.emission.commands import Dim3, Kernel
+from alexnet_ir.backends.emission.compile import CompileError
 
 __all__ = ["CompileError", "HostKernel", "LaunchError", "Memory", "compiler"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from alexnet_ir.backends.cpu.fused import type_of
 from alexnet_ir.backends.cuda import cache, nvrtc
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.emission.commands import Dim3, Kernel, Launch
+from alexnet_ir.backends.numpy.fused import type_of
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.ir.types import TensorType
 from alexnet_ir.ops.fused import Fused

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.elementwise import over_first
 from alexnet_ir.backends.kernel import SMALL, Arrays, Kernel, Types, running
+from alexnet_ir.backends.numpy.elementwise import over_first
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.elementwise import Identity
 from alexnet_ir.ops.loss import HingeGrad, SoftmaxCrossEntropy, SoftmaxCrossEntropyGrad, own_classes

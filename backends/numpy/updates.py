@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.pieces import piece, pieces
 from alexnet_ir.backends.kernel import Arrays, Kernel, running
+from alexnet_ir.backends.numpy.pieces import piece, pieces
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.update import Adam, Sgd
 

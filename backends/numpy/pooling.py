@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.pieces import cut, images_of, shares, some
-from alexnet_ir.backends.cpu.products import is_padded, padded_size
 from alexnet_ir.backends.kernel import SMALL, Arrays, Kernel, Types, running
+from alexnet_ir.backends.numpy.pieces import cut, images_of, shares, some
+from alexnet_ir.backends.numpy.products import is_padded, padded_size
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.pool import (

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.pieces import images_of, shares, some
 from alexnet_ir.backends.kernel import Arrays, Kernel, KernelOf, Types, Work
 from alexnet_ir.backends.memory import carve
+from alexnet_ir.backends.numpy.pieces import images_of, shares, some
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import DTYPES, WHOLE_DTYPES, TensorType, f32
 from alexnet_ir.ops.fused import Fused

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.elementwise import over_either, over_first
-from alexnet_ir.backends.cpu.pieces import cut, images_of, shares, some
 from alexnet_ir.backends.kernel import Arrays, Kernel, Types, running
+from alexnet_ir.backends.numpy.elementwise import over_either, over_first
+from alexnet_ir.backends.numpy.pieces import cut, images_of, shares, some
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.batchnorm import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.pieces import ELEMENTS, piece, pieces, shares
 from alexnet_ir.backends.kernel import SMALL, Arrays, Kernel, Types, running
+from alexnet_ir.backends.numpy.pieces import ELEMENTS, piece, pieces, shares
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ops.dense import BiasAdd, BiasGrad
 from alexnet_ir.ops.dropout import Dropout

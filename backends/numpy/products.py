@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from alexnet_ir.backends.cpu import pieces
-from alexnet_ir.backends.cpu.pieces import shares
 from alexnet_ir.backends.kernel import Arrays, Kernel, Types, running
+from alexnet_ir.backends.numpy import pieces
+from alexnet_ir.backends.numpy.pieces import shares
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alexnet_ir.backends.cpu import elementwise, local, moving, normalize, pooling, products, updates
-from alexnet_ir.backends.cpu.fused import FusedParts
 from alexnet_ir.backends.kernel import Kernel
+from alexnet_ir.backends.numpy import elementwise, local, moving, normalize, pooling, products, updates
+from alexnet_ir.backends.numpy.fused import FusedParts
 from alexnet_ir.backends.target import kernel_of
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused

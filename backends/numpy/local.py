@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from alexnet_ir.backends.cpu.products import is_padded, padded_size
 from alexnet_ir.backends.kernel import Arrays, Kernel, Types, running
+from alexnet_ir.backends.numpy.products import is_padded, padded_size
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.local import Local, LocalGradInput, LocalGradWeight

@@ -1,0 +1,31 @@
+"""Emission for CPUs: from a step of a plan to commands, as data. No compiler is needed.
+
+What no emitter is for runs by its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alexnet_ir.backends.cpu.emitters import pointwise, products
+from alexnet_ir.backends.cpu.site import Emit, EmitFused, Site
+from alexnet_ir.backends.emission.commands import Emission, Meaning
+from alexnet_ir.backends.emission.heads import emit_by
+from alexnet_ir.ir.op import Op
+from alexnet_ir.ops.fused import Fused
+
+EMITTERS: Mapping[type[Op], Emit] = {**pointwise.EMITTERS, **products.EMITTERS}
+FUSED: Mapping[str, EmitFused] = {}
+"""By the rule that made the fused op: those that are more than a head with an epilogue."""
+
+
+def emit(site: Site) -> Emission:
+    """What the step at this site runs; AlexnetError for maps of more pixels than kernels count."""
+    op = site.op
+    if isinstance(op, Fused) and op.rule in FUSED:
+        return emit_by(site, EMITTERS, FUSED)
+    head = op.parts[0].op if isinstance(op, Fused) else op
+    if type(head) in EMITTERS:
+        return emit_by(site, EMITTERS, FUSED)
+    meaning = Meaning(op, site.operands, site.results)
+    return Emission((meaning,), reason="by its meaning, in NumPy: there is no kernel for it")

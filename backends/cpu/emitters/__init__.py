@@ -1,0 +1,1 @@
+"""Emitters of C by the kind of op, a module each."""
