@@ -11,11 +11,13 @@ Arrays are NumPy's; on GPUs also CuPy's.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
 
+from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.compiler import inference_graph, read_model, training_graph
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.ir.graph import Graph
@@ -38,11 +40,16 @@ class Compiled:
         seed: int | None = None,
         precision: str | None = None,
         graph: bool = True,
+        threads: int | None = None,
+        conv: str | None = None,
     ) -> TrainingStep:
         """The training step with fresh weights, on devices as in `--devices`, placed as in `--place`, in so many bytes
-        a device; on GPUs in a precision as in `--precision`, replayed as a CUDA graph or not. AlexnetError where the
-        file has no `train` section, or that cannot be."""
-        setup = setup_of(devices, place, memory_limit=memory_limit, kernels=Kernels(precision, graph=graph))
+        a device; on GPUs in a precision as in `--precision`, replayed as a CUDA graph or not; on the CPU by so many
+        threads, convolutions as in `--conv`. AlexnetError where the file has no `train` section, or that cannot be."""
+        kernels = Kernels(precision, graph=graph, threads=threads, conv=conv)
+        setup = setup_of(devices, place, memory_limit=memory_limit, kernels=kernels)
+        if isinstance(setup.backend, CpuBackend) and setup.backend.remark:
+            warnings.warn(setup.backend.remark, stacklevel=2)
         return TrainingStep(self.model, setup, seed)
 
     def training_graph(self) -> Graph:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from alexnet_ir.backends.base import Backend
 from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.backends.cpu.isa import ISAS
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.found import available, machine_of
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu, Precision
 from alexnet_ir.backends.cuda.host.compile import compiler
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.reference.executor import ReferenceBackend
-from alexnet_ir.diagnostics import error, listed
+from alexnet_ir.diagnostics import counted, error, listed
 from alexnet_ir.ir.profile import PROFILES, Profile, on_tensor_cores, profile_of
 
 CPU: Mapping[str, Backend] = {"cpu": CpuBackend(), "reference": ReferenceBackend()}
@@ -21,6 +22,8 @@ HOST = "host"
 """Emitted CUDA kernels on this machine's CPU: slow, for whoever writes kernels."""
 PLANNED_ARCH, PLAIN_ARCH = "sm_90", "sm_75"
 """What kernels are emitted for where there is no GPU and none is named; and without tensor cores, as in the paper."""
+CONVOLUTIONS = ("exact", "fast")
+"""How a CPU computes convolutions: as they are written, or also by Winograd's algorithms, which round more."""
 OLD, NEW = "gtx580", "h100-nvlink"
 """Profiles for GPUs that are planned for (the paper's), and for those that there are."""
 
@@ -40,14 +43,17 @@ class Setup:
 
 @dataclass(frozen=True)
 class Kernels:
-    """How emitted kernels are made and run: in which precision (None: tf32 where the GPU has it), for which generation
-    of GPUs (None: the one there is), replayed as a CUDA graph or launched one by one, with every access checked (on
-    the host)."""
+    """How emitted kernels are made and run. For which generation of GPUs or which vectors of CPUs (None: what there
+    is). On GPUs in which precision (None: tf32 where the GPU has it), replayed as a CUDA graph or launched one by one,
+    with every access checked (on the host). On a CPU by so many threads (None: one a core), convolutions `exact` or
+    `fast` (None: fast)."""
 
     precision: str | None = None
     arch: str | None = None
     graph: bool = True
     check: bool = False
+    threads: int | None = None
+    conv: str | None = None
 
 
 def setup_of(
@@ -65,9 +71,10 @@ def setup_of(
     names = tuple(name.strip() for name in (devices or (default_devices() if present else "cpu")).split(","))
     _check_names(devices, names)
     if names[0] in CPU:
-        _refuse_kernels(names[0], kernels)
+        _refuse_gpu_options(names[0], kernels)
         figures = profile_of(profile) if profile else PROFILES["cpu"]
-        return Setup(_on_cpu(names), names, place, figures, memory_limit)
+        return Setup(_on_cpu(names, kernels), names, place, figures, memory_limit)
+    _refuse_cpu_options(devices, kernels)
     backend = _cuda(names, kernels, profile, present)
     usual = "cpu" if names[0] == HOST else NEW if present or kernels.arch or backend.gpu.tensor_cores else OLD
     figures = profile_of(profile or usual)
@@ -76,9 +83,21 @@ def setup_of(
     return Setup(backend, names, place, figures, memory_limit)
 
 
-def _on_cpu(names: Sequence[str]) -> Backend:
+def _on_cpu(names: Sequence[str], kernels: Kernels) -> Backend:
     """A backend for so many logical devices on the CPU."""
-    return CpuBackend(len(names)) if names[0] == "cpu" else CPU[names[0]]
+    if names[0] != "cpu":
+        _refuse_cpu_options(names[0], kernels)
+        return CPU[names[0]]
+    if kernels.threads is not None and kernels.threads < len(names):
+        raise error(f"--threads {kernels.threads}: expected at least one for each of {counted(len(names), 'device')}")
+    if kernels.conv not in (None, *CONVOLUTIONS):
+        raise error(f"--conv {kernels.conv}: no such way", helps=[f"there is {listed(CONVOLUTIONS)}"])
+    if kernels.arch is not None and kernels.arch not in ISAS:
+        raise error(
+            f"--arch {kernels.arch}: no such vectors of CPUs", helps=[f"there is {listed(ISAS)}; GPUs are --devices 0"]
+        )
+    isa = ISAS[kernels.arch] if kernels.arch else None
+    return CpuBackend(len(names), kernels.threads, isa, kernels.conv == "exact")
 
 
 def _check_names(devices: str | None, names: Sequence[str]) -> None:
@@ -95,11 +114,10 @@ def _check_names(devices: str | None, names: Sequence[str]) -> None:
         )
 
 
-def _refuse_kernels(device: str, kernels: Kernels) -> None:
-    """Options that would do nothing."""
+def _refuse_gpu_options(device: str, kernels: Kernels) -> None:
+    """What would do nothing on a CPU."""
     for option, given in (
         (f"--precision {kernels.precision}", kernels.precision not in (None, "fp32")),
-        (f"--arch {kernels.arch}", kernels.arch is not None),
         ("--no-graph", not kernels.graph),
         ("--check", kernels.check),
     ):
@@ -108,6 +126,18 @@ def _refuse_kernels(device: str, kernels: Kernels) -> None:
                 f"{option}: that is of emitted CUDA kernels, and {device} runs none",
                 helps=["use --devices 0 for a GPU, or --devices host to run its kernels on the CPU"],
             )
+
+
+def _refuse_cpu_options(device: str | None, kernels: Kernels) -> None:
+    """What would do nothing but on `cpu`."""
+    for option, given in (
+        (f"--threads {kernels.threads}", kernels.threads is not None),
+        (f"--conv {kernels.conv}", kernels.conv is not None),
+        (f"--arch {kernels.arch}", kernels.arch is not None and (kernels.arch in ISAS or device in CPU)),
+    ):
+        if given:
+            where = f"--devices {device}" if device else "a GPU"
+            raise error(f"{option}: that is of emitted C, and {where} runs none", helps=["use --devices cpu"])
 
 
 def _cuda(names: Sequence[str], kernels: Kernels, profile: str | None, present: bool) -> CudaBackend:

@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_ir.backends.kernel import KernelOf, Types, Work
 from alexnet_ir.backends.memory import Float, array_at, assemble, buffer, carve, dtype_of, share
 from alexnet_ir.backends.storage import ArrayStorage
-from alexnet_ir.backends.streams import cores, run_streams
+from alexnet_ir.backends.streams import run_streams
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan, PlannedInput, Shards, Slot, Stream
 from alexnet_ir.ir.types import ITEM_BYTES
@@ -17,11 +17,12 @@ from alexnet_ir.ops.shape import Copy
 
 
 class NumpyExecutable:
-    """A plan on its arenas and a storage. `values` are the views, by the names of the values."""
+    """A plan on its arenas and a storage; products use so many threads. `values` are the views, by the names of the
+    values."""
 
-    def __init__(self, plan: Plan, storage: ArrayStorage, kernel_of: KernelOf, float_: Float) -> None:
+    def __init__(self, plan: Plan, storage: ArrayStorage, kernel_of: KernelOf, float_: Float, threads: int) -> None:
         storage.check(plan)
-        self.plan, self.storage = plan, storage
+        self.plan, self.storage, self.threads = plan, storage, threads
         self._float, self._kernel_of = float_, kernel_of
         self.arenas = [buffer(arena.size, float_) for arena in plan.arenas]
         self._kept = self._state_views()
@@ -41,7 +42,7 @@ class NumpyExecutable:
         self._copied = [0] * len(self.plan.steps)
         with np.errstate(all="ignore"):  # NaN and infinity come out in the loss, which is where they are looked for
             steps = [(planned.stream, waits) for planned, waits in zip(self.plan.steps, self.plan.waits, strict=True)]
-            run_streams(steps, self.step, max(1, cores() // self.plan.devices))
+            run_streams(steps, self.step, self.threads)
             outputs = {name: assemble(self._shards(out.shards), out.type) for name, out in self.plan.outputs.items()}
         self._replace_states()
         return outputs

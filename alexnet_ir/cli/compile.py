@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.program import CudaEmitter
 from alexnet_ir.backends.emission.manifest import files as kernel_files
 from alexnet_ir.backends.emission.manifest import manifest
+from alexnet_ir.backends.emission.program import Emitter
 from alexnet_ir.cli.dense import dense_text, size_of
 from alexnet_ir.cli.kernels_text import kernels_text
 from alexnet_ir.cli.model import choice_of, model_path, setup_from
@@ -31,6 +32,11 @@ from alexnet_ir.report import Compilation, compile_all, report_of
 
 Texts = dict[str, object]
 """Texts by name; where JSON is asked for, a plan as plain data."""
+LANGUAGES = {
+    "c": ("C", ".c", "use --devices cpu; where there is no C compiler, say what to emit for: --arch avx2"),
+    "cuda": ("CUDA kernels", ".cu", "use --devices 0, or leave it out"),
+}
+"""What kernels are written in: its name, its files, and how to have them."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,17 +93,17 @@ def emitted(what: str, made: Compilation, as_json: bool) -> object:
     plan = made.step.plan
     if what == "plan":
         return plan_data(plan) if as_json else plan_text(plan, reasons(made))
-    if what == "cuda":
-        emitter = emitter_of(made)
-        if emitter is None:
-            raise error("--emit cuda: these devices run no CUDA kernels", helps=["use --devices 0, or leave it out"])
+    if what in LANGUAGES:
+        emitter, (language, suffix, help_) = emitter_of(made), LANGUAGES[what]
+        if emitter is None or emitter.suffix != suffix:
+            raise error(f"--emit {what}: these devices run no {language}", helps=[help_])
         return manifest(plan, emitter) if as_json else kernels_text(plan, emitter)
     return print_graph(made.model.graph if what == "graph" else made.step.fused)
 
 
-def emitter_of(made: Compilation) -> CudaEmitter | None:
+def emitter_of(made: Compilation) -> Emitter | None:
     """What makes kernels of steps, where they are emitted."""
-    return made.setup.backend.emitter if isinstance(made.setup.backend, CudaBackend) else None
+    return made.setup.backend.emitter if isinstance(made.setup.backend, CudaBackend | CpuBackend) else None
 
 
 def reasons(made: Compilation) -> dict[int, str]:
@@ -127,7 +133,7 @@ def whole_json(report: Report, dense: DenseFigures | None) -> str:
 def show(texts: Texts, as_json: bool) -> None:
     """Print texts; a single graph can be read back as it is."""
     if as_json:
-        data = next((texts[name] for name in ("plan", "cuda") if list(texts) == [name]), texts)
+        data = next((texts[name] for name in ("plan", *LANGUAGES) if list(texts) == [name]), texts)
         print(json.dumps(data, indent=2))
     elif len(texts) == 1:
         print(*texts.values(), end="")

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from alexnet_ir.cli.dense import averaged, size_of, uncropped
-from alexnet_ir.cli.model import setup_from
+from alexnet_ir.cli.model import remark_on, setup_from
 from alexnet_ir.data.load import load as load_data
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import Source, error
@@ -26,7 +26,9 @@ def run(args: argparse.Namespace) -> int:
     model = load(Source(saved.model_path, saved.model), Choice(**saved.choice))
     if model.data is None:
         raise error(f"{path}: its model has no `data` section to evaluate on")
-    step = TrainingStep(model, setup_from(args, model))
+    setup = setup_from(args, model)
+    remark_on(setup)
+    step = TrainingStep(model, setup)
     step.load(saved.tensors)
     section, image = model.data, model.image
     predict: Predict = step.predict

@@ -18,7 +18,7 @@ def kernels_text(plan: Plan, emitter: Emitter) -> str:
     steps = emitted(plan, emitter)
     names = file_names(steps, emitter.suffix)
     count = sum(len(one.emission.all) for one in steps)
-    head = f"{count:,} commands, {len(names):,} kernels for {', '.join(emitter.about.values())}"
+    head = f"{count:,} commands, {len(names):,} kernels for {', '.join(map(' '.join, emitter.about.items()))}"
     rows: list[Row] = []
     for one in steps:
         for number, command in enumerate(one.emission.all):

@@ -104,12 +104,12 @@ def _add_views(commands: Commands) -> None:
     _model(compile_)
     compile_.add_argument(
         "--emit",
-        choices=["ast", "graph", "ir", "plan", "cuda"],
-        help="print the syntax tree, the forward graph, the step as it runs, its plan, or its CUDA kernels' launches",
+        choices=["ast", "graph", "ir", "plan", "c", "cuda"],
+        help="print the syntax tree, the forward graph, the step as it runs, its plan, or its kernels' calls",
     )
     compile_.add_argument("-o", "--output", metavar="DIR", help="write the report and all that is behind it to files")
     _setup(compile_)
-    compile_.add_argument("--arch", metavar="SM", help="generation of GPUs to emit kernels for: sm_80, sm_90, ...")
+    _kernels(compile_)
     _dense(compile_, "what the net makes of larger images, fully connected layers as convolutions")
     compile_.add_argument(
         "--passes", nargs="?", const="", metavar="LIST", help="run these passes only: loss,backward; alone: list them"
@@ -127,12 +127,12 @@ def _add_training(commands: Commands) -> None:
     train.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
     train.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<file>-<n>)")
     _setup(train)
-    _kernels(train)
+    _kernels(train, run=True)
     evaluate = commands.add_parser("eval", help="top-1 and top-5 error of a trained net")
     evaluate.add_argument("run_or_weights", metavar="RUN_OR_WEIGHTS", help="a run's folder or a weights file")
     evaluate.add_argument("--data", metavar="DIR", help="the data's directory, in the place of the file's")
     _setup(evaluate)
-    _kernels(evaluate)
+    _kernels(evaluate, run=True)
     _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
     devices = commands.add_parser("devices", help="list what programs can run on, and what is missing for more")
@@ -171,15 +171,24 @@ def _setup(parser: argparse.ArgumentParser, *, limited: bool = True) -> None:
     )
     parser.add_argument("--profile", metavar="NAME", help="how fast a device is: gtx580, ..., or a file of `profile`")
     parser.add_argument("--precision", metavar="NAME", help="on GPUs: fp32, tf32 (the default where there is) or bf16")
-    parser.set_defaults(memory_limit=None, arch=None, graph=True, check=False)
+    parser.set_defaults(memory_limit=None, arch=None, graph=True, check=False, threads=None, conv=None)
     if limited:
         parser.add_argument(
             "--memory-limit", metavar="BYTES", help="of a device, such as 3GiB: recompute what goes beyond"
         )
 
 
-def _kernels(parser: argparse.ArgumentParser) -> None:
-    """How emitted kernels run."""
+def _kernels(parser: argparse.ArgumentParser, *, run: bool = False) -> None:
+    """How kernels are emitted, and how they run."""
+    parser.add_argument(
+        "--arch", metavar="NAME", help="what to emit for: avx512, avx2, sse or neon; of GPUs sm_80, sm_90, ..."
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="on the CPU (default: one a core)")
+    parser.add_argument(
+        "--conv", metavar="HOW", help="on the CPU: fast (the default), or exact: without Winograd's algorithms"
+    )
+    if not run:
+        return
     parser.add_argument("--no-graph", action="store_false", dest="graph", help="launch kernels one by one on a GPU")
     parser.add_argument("--check", action="store_true", help="on the host: look at every access of every kernel")
 

@@ -6,7 +6,9 @@ import argparse
 import re
 from pathlib import Path
 
-from alexnet_ir.diagnostics import error
+from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.cli.terminal import show
+from alexnet_ir.diagnostics import Diagnostic, error
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.passes.placements import BUILT_IN
 from alexnet_ir.placement import SINGLE
@@ -51,9 +53,15 @@ def setup_from(args: argparse.Namespace, model: Model, *, present: bool = True) 
     arch = args.arch
     if devices is None and getattr(args, "emit", None) == "cuda":
         devices, arch = "0", arch or PLANNED_ARCH
-    kernels = Kernels(args.precision, arch, args.graph, args.check)
+    kernels = Kernels(args.precision, arch, args.graph, args.check, args.threads, args.conv)
     limit = memory_bytes(args.memory_limit)
     return setup_of(devices, args.place, args.profile, limit, kernels=kernels, present=present)
+
+
+def remark_on(setup: Setup) -> None:
+    """Where the CPU is not used as it could be, one line says so."""
+    if isinstance(setup.backend, CpuBackend) and setup.backend.remark:
+        show([Diagnostic("", setup.backend.remark, severity="warning")])
 
 
 def _devices_of(place: str, model: Model) -> int:

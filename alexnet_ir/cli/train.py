@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.cli.model import choice_of, model_path, setup_from
+from alexnet_ir.cli.model import choice_of, model_path, remark_on, setup_from
 from alexnet_ir.cli.terminal import show
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl import spec
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     setup = setup_from(args, model)
     if model.warnings:
         show(model.warnings)
+    remark_on(setup)
     if args.seed is not None and not 0 <= args.seed < SEEDS:
         raise error(f"--seed {args.seed}: expected a whole number of at least 0 and less than 2 to the power of 63")
     limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
@@ -44,11 +46,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _devices(setup: Setup, args: argparse.Namespace) -> str:
-    """What the run is on, and in which precision kernels are; or why on no GPU, where nobody said so."""
+    """What the run is on: in which precision kernels are, or for which vectors; and why on no GPU, where nobody said
+    so."""
     names = ", ".join(f"GPU {name}" if name.isdecimal() else name for name in setup.devices)
     if isinstance(setup.backend, CudaBackend):
         return f"{names} in {setup.backend.precision}"
-    return names if args.devices else f"{names} (no GPU can be used)"
+    said = [setup.backend.about] if isinstance(setup.backend, CpuBackend) else []
+    said += [] if args.devices else ["no GPU can be used"]
+    return f"{names} ({'; '.join(said)})" if said else names
 
 
 def _placed(training: TrainingRun) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 
 
@@ -36,9 +35,3 @@ def native(macros: str) -> Isa:
     """This machine's, from what its compiler defines (`cc -march=native -dM -E`)."""
     found = next((isa for macro, isa in MACROS.items() if f"#define {macro} " in macros), SSE)
     return Isa(found.name, found.width, found.registers, "native")
-
-
-def runs_here(isa: Isa) -> bool:
-    """Whether this kind of processor could run it at all."""
-    is_arm = platform.machine().lower() in ("arm64", "aarch64")
-    return isa.march == "native" or (isa.name == "neon") == is_arm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -21,14 +22,14 @@ def library(kind: str, name: str, source: str, command: Sequence[str], depends: 
     all else that the code depends on (the compiler's version, the processor, headers)."""
     key = hashlib.sha256("\0".join([source, *command, depends]).encode()).hexdigest()
     target = folder(kind) / f"{name}-{key[:24]}.so"
-    if not target.exists():
+    if not os.access(target, os.R_OK):
         place = tempfile.TemporaryDirectory(prefix="alexnet-ir-")
         made = Path(place.name) / target.name
         done = subprocess.run([*command, "-o", str(made)], input=source, capture_output=True, text=True)
         if done.returncode:
-            raise CompileError(done.stderr)
+            raise CompileError(done.stderr or f"exit status {done.returncode}")
         write_whole(target, made.read_bytes())
-        if not target.exists():  # the disk is full, or nobody may write there
+        if not os.access(target, os.R_OK):  # the disk is full, or nobody may write there
             _KEPT.append(place)
             return made
         place.cleanup()

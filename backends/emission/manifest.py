@@ -67,7 +67,7 @@ def files(plan: Plan, emitter: Emitter) -> dict[str, str]:
 
 
 def _header(kernel: Kernel, steps: Sequence[Emitted], emitter: Emitter) -> str:
-    lines = [f"{kernel.name}: {', '.join(emitter.about.values())}. Serves"]
+    lines = [f"{kernel.name}: {', '.join(map(' '.join, emitter.about.items()))}. Serves"]
     for one in steps:
         for command in one.emission.all:
             if isinstance(command, Launch | Call) and command.kernel == kernel:

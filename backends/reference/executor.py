@@ -12,6 +12,7 @@ from alexnet_ir.backends.base import Storage
 from alexnet_ir.backends.executable import NumpyExecutable
 from alexnet_ir.backends.kernel import Kernel
 from alexnet_ir.backends.storage import ArrayStorage
+from alexnet_ir.backends.streams import cores
 from alexnet_ir.backends.target import kernel_of, numpy_target
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import Plan
@@ -20,11 +21,13 @@ from alexnet_ir.ir.target import Target
 
 @dataclass(frozen=True)
 class ReferenceBackend:
-    """Every op by its own NumPy meaning, in float64 or float32."""
+    """Every op by its own NumPy meaning, in float64 or float32. Products use so many threads a device (None: its share
+    of the cores)."""
 
     name: ClassVar[str] = "reference"
     kernels: ClassVar[Mapping[type[Op], Kernel]] = {}
     dtype: np.dtype[Any] = np.dtype("f8")
+    threads: int | None = None
 
     @property
     def target(self) -> Target:
@@ -38,4 +41,5 @@ class ReferenceBackend:
     def build(self, plan: Plan, storage: Storage) -> NumpyExecutable:
         """The plan on these arrays."""
         assert isinstance(storage, ArrayStorage)
-        return NumpyExecutable(plan, storage, kernel_of(self.kernels), self.dtype)
+        threads = self.threads or max(1, cores() // plan.devices)
+        return NumpyExecutable(plan, storage, kernel_of(self.kernels), self.dtype, threads)
