@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alexnet_ir.backends.cuda.emitters.map_tiles import Tiling
-from alexnet_ir.backends.cuda.emitters.pooling import max_pooled, max_pooled_back, window_constants
+from alexnet_ir.backends.cuda.emitters.pooling import max_pooled, max_pooled_back
 from alexnet_ir.backends.cuda.emitters.units import (
     IMAGES,
     THREADS,
@@ -24,34 +24,22 @@ from alexnet_ir.backends.cuda.site import Emit, EmitFused, Site
 from alexnet_ir.backends.emission.commands import Emission, Launch, Tensor
 from alexnet_ir.backends.emission.epilogue import NONE, Epilogue
 from alexnet_ir.backends.emission.site import Workspace
+from alexnet_ir.backends.emission.windows import (
+    across_constants,
+    half_within,
+    pooled_back,
+    window_constants,
+    within_constants,
+)
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 from alexnet_ir.ops.normalize import LocalNorm, LocalNormAttributes, LocalNormGrad, Lrn, LrnAttributes, LrnGrad
-from alexnet_ir.ops.pool import MaxPool, MaxPoolGrad
+from alexnet_ir.ops.pool import MaxPool
 
 ACROSS, WITHIN = ("scale.cu", "across.cu"), ("scale.cu", "within.cu")
 MOST_ELEMENTS = 16
 """Of a thread of kernels/lrn_tile.cu, which keeps two numbers of each in registers."""
-
-
-def across_constants(op: LrnAttributes, channels: int) -> Constants:
-    """For kernels/across.cu; a window larger than a group is one of the whole group."""
-    per_group = channels // op.groups
-    return {**_constants(op), "PER_GROUP": per_group, "HALF": min(op.reach, per_group - 1)}
-
-
-def within_constants(op: LocalNormAttributes, shape: tuple[int, ...]) -> Constants:
-    """For kernels/within.cu; a window larger than the map is one of the whole map."""
-    return {**_constants(op), "HALF": _half(op, shape)}
-
-
-def _constants(op: LrnAttributes | LocalNormAttributes) -> Constants:
-    return {"BIAS": float(op.k), "ALPHA": float(op.alpha), "BETA": float(op.beta)}
-
-
-def _half(op: LocalNormAttributes, shape: tuple[int, ...]) -> int:
-    return min(op.size // 2, max(shape[2:]) - 1)
 
 
 # --- forward ----------------------------------------------------------------------------------------------------------
@@ -130,25 +118,17 @@ def lrn_grad(site: Site, epilogue: Epilogue) -> Emission:
 
 def maxpool_lrn_grad(site: Site) -> Emission:
     """grad_output of the pooling, argmax, the normalisation's input, and perhaps what a mask is made of."""
-    assert isinstance(site.op, Fused)
-    pool, norm, *masks = (part.op for part in site.op.parts)
-    assert isinstance(pool, MaxPoolGrad)
-    assert isinstance(norm, LrnGrad)
-    (y,) = site.results
-    g, argmax = (site.operands[number] for number in site.op.parts[0].operands)
-    x = site.operands[site.op.parts[1].operands[1]]
-    epilogue = NONE
-    for mask in masks:
-        epilogue = NONE.after(mask, [site.operands[number] for number in site.op.parts[2].operands[1:]], y.shape)
-    constants = window_constants(pool, y.shape, g.shape)
+    back = pooled_back(site)
+    g, argmax, x, y, epilogue = back.g, back.argmax, back.x, back.y, back.epilogue
+    constants = window_constants(back.pool, y.shape, g.shape)
     tensors, files = {"G": g, "A": argmax, "X": x, "Y": y}, ("windows.cu", "gather.cu")
-    if in_tiles := _pixel_tiles("maxpool_lrn_grad", tensors, site, norm, constants, files, epilogue):
+    if in_tiles := _pixel_tiles("maxpool_lrn_grad", tensors, site, back.norm, constants, files, epilogue):
         return in_tiles
     workspace = Workspace()
     between = workspace.tensor(y.shape, Layout("f32", g.layout.channels_last))
     first, second = (
-        max_pooled_back(pool, g, argmax, between),
-        _through_memory(norm, between, x, y, epilogue, workspace),
+        max_pooled_back(back.pool, g, argmax, between),
+        _through_memory(back.norm, between, x, y, epilogue, workspace),
     )
     return replace(second, commands=(*first.commands, *second.commands))
 
@@ -195,7 +175,7 @@ def local_norm_grad(site: Site, epilogue: Epilogue) -> Emission:
     n, channels, height, width = x.shape
     tensors = {"G": g, "X": x, "Y": y}
     over = units(list(tensors.values()), channels)
-    half = _half(site.op, x.shape)
+    half = half_within(site.op, x.shape)
     size = 2 * half + 1
     tiling = Tiling(over, channels, (height, width), (size, size), (1, 1))
     tile = tiling.best(site.gpu.shared)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cuda.emitters.units import IMAGES, THREADS, Constants, said, specialised, unit_by_unit, units
+from alexnet_ir.backends.cuda.emitters.units import IMAGES, THREADS, said, specialised, unit_by_unit, units
 from alexnet_ir.backends.cuda.site import Emit, Site
 from alexnet_ir.backends.emission.commands import Emission, Launch, Tensor
 from alexnet_ir.backends.emission.epilogue import NONE, Epilogue
+from alexnet_ir.backends.emission.windows import cell_constants, window_constants
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.pool import (
     AvgPool,
@@ -16,23 +17,7 @@ from alexnet_ir.ops.pool import (
     L2PoolGrad,
     MaxPool,
     MaxPoolGrad,
-    Pool,
 )
-
-
-def window_constants(op: Pool, maps: tuple[int, ...], pooled: tuple[int, ...]) -> Constants:
-    """For kernels/windows.cu: windows over maps of this shape, to that."""
-    (top, _), (left, _) = op.pad
-    assert op.stride is not None
-    return {
-        "SIZE_H": op.size[0], "SIZE_W": op.size[1], "STRIDE_H": op.stride[0], "STRIDE_W": op.stride[1],
-        "TOP": top, "LEFT": left, "MAP_H": maps[2], "MAP_W": maps[3], "POOLED_H": pooled[2], "POOLED_W": pooled[3],
-    }  # fmt: skip
-
-
-def cell_constants(op: AvgPool | AvgPoolGrad, maps: tuple[int, ...]) -> Constants:
-    """For kernels/mean_cells.cu."""
-    return {"COUNT_PAD": op.count_pad, "PADDED_H": maps[2] + sum(op.pad[0]), "PADDED_W": maps[3] + sum(op.pad[1])}
 
 
 def max_pooled(op: MaxPool, x: Tensor, y: Tensor, argmax: Tensor) -> Emission:
