@@ -1,0 +1,113 @@
+"""Convolution and its input gradient by Winograd's algorithm: see kernels/winograd.c and winograd_filters.c."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from alexnet_ir.backends.cpu.isa import Isa
+from alexnet_ir.backends.cpu.site import C, Site, kernel
+from alexnet_ir.backends.cpu.winograd import Winograd, line
+from alexnet_ir.backends.emission.commands import Argument, Call, Command, Emission, Place, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace, round_up
+from alexnet_ir.ir.attributes import Pair
+from alexnet_ir.ops.conv import ConvAttributes, ConvGradInput
+
+MOST_TILES = 96
+"""Of a block: what is transformed of them shall stay in a processor's caches."""
+FEW_TILES = 48
+"""With fewer to a thread all share one block: each would read all the filters for them."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How tiles are cut into blocks: of so many, each a thread's own or all threads' together."""
+
+    tiles: int
+    together: bool
+    count: int
+    """Blocks that exist at a time."""
+
+
+def step(isa: Isa) -> int:
+    """A third of the rows of a product that are summed in registers, beside two vectors of columns."""
+    return 4 if isa.registers >= 32 else 2
+
+
+def tiles_of(algorithm: Winograd, batch: int, maps: Pair) -> int:
+    """Of a batch of results."""
+    return batch * math.prod(-(-length // algorithm.results) for length in maps)
+
+
+def blocks_of(tiles: int, site: Site) -> Blocks:
+    """Evenly over the threads."""
+    if tiles < FEW_TILES * site.threads and site.threads > 1:
+        return Blocks(round_up(tiles, step(site.isa)), True, 1)
+    rounds = -(-tiles // (MOST_TILES * site.threads))
+    return Blocks(round_up(-(-tiles // (rounds * site.threads)), step(site.isa)), False, site.threads)
+
+
+def convolution(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emission:
+    """The convolution, or the input gradient: that is one of the output's gradient with filters turned by half a turn
+    and their kernels and channels exchanged."""
+    op, (x, weight), (result,), width = site.op, site.operands, site.results, site.isa.width
+    assert isinstance(op, ConvAttributes)
+    backward = isinstance(op, ConvGradInput)
+    outers, inners = result.shape[1] // op.groups, x.shape[1] // op.groups
+    pads = [algorithm.taps - 1 - op.pad[a][0] if backward else op.pad[a][0] for a in range(2)]
+    workspace, padded = Workspace(), round_up(outers, width)
+    filters = workspace.take(4 * algorithm.products * op.groups * padded * inners)
+    kept = workspace.nbytes
+    blocks = blocks_of(tiles_of(algorithm, x.shape[0], (result.shape[2], result.shape[3])), site)
+    wide = round_up(x.shape[1], width) + op.groups * padded
+    scratch = workspace.take(4 * blocks.count * algorithm.products * blocks.tiles * wide)
+    source = kernel(
+        "winograd.c",
+        "winograd",
+        site.isa,
+        constants={**constants(algorithm), "STEP": step(site.isa)},
+        generated=line("data", algorithm.data) + line("output", algorithm.output) + epilogue.source(C),
+        before=("winograd_tiles.c",),
+    )
+    of_x = (*ints(x.shape[0]), *maps(x), *ints(x.shape[1], *pads), filters)
+    of_result = (*maps(result), *ints(result.shape[1], op.groups), scratch, *ints(blocks.tiles, blocks.together))
+    call = Call(source, (*of_x, *of_result, *epilogue.arguments))
+    prologue = (_filters(site, algorithm, weight, filters),)
+    return Emission((call,), workspace.nbytes, algorithm.about, prologue, kept)
+
+
+def _filters(site: Site, algorithm: Winograd, weight: Tensor, filters: Place) -> Command:
+    """Transforms the filters. Of the gradient of an input, its channels are what a product has as columns."""
+    assert isinstance(site.op, ConvAttributes)
+    groups, backward = site.op.groups, isinstance(site.op, ConvGradInput)
+    each, (by_kernel, by_channel, *by_tap) = (weight.shape[0] // groups, weight.shape[1]), weight.strides
+    steps = (by_channel, by_kernel) if backward else (by_kernel, by_channel)
+    source = kernel(
+        "winograd_filters.c",
+        "winograd_filters",
+        site.isa,
+        constants=constants(algorithm),
+        generated=line("filter", algorithm.filter),
+        before=("winograd_tiles.c",),
+    )
+    lengths = ints(groups, *(reversed(each) if backward else each))
+    strides = [np.int64(stride) for stride in (by_kernel * each[0], *steps, *by_tap)]
+    return Call(source, (weight.place, *lengths, *strides, np.int32(backward), filters))
+
+
+def constants(algorithm: Winograd) -> dict[str, int]:
+    """Of all kernels."""
+    return {"M": algorithm.results, "R": algorithm.taps, "A": algorithm.cells}
+
+
+def maps(tensor: Tensor) -> tuple[Argument, ...]:
+    """Where maps lie, their size, and their strides."""
+    return (tensor.place, *ints(*tensor.shape[2:]), *map(np.int64, tensor.strides))
+
+
+def ints(*values: int) -> tuple[Argument, ...]:
+    """Arguments of type int."""
+    return tuple(map(np.int32, values))

@@ -1,0 +1,99 @@
+// y = epilogue(A^T [U * (B^T x B)] A), a convolution at stride 1 by Winograd's algorithm: see winograd_tiles.c. U are
+// the filters transformed, [point][group][kernels by 2 W][channels][2 W or what is left], made by winograd_filters.c.
+// Tiles go in blocks of at most `block`. Either each thread has its own blocks and `scratch` of its own, or, where tiles
+// are few (`together`), one block is shared: by tiles in the transforms, by points and kernels in the products.
+// Scratch holds x transformed, [point][tile][wide], and the products, [point][tile][groups * kernels].
+
+TRANSFORM(data, A, A)
+TRANSFORM(output, A, M)
+
+#define LONG (3 * STEP)
+
+// Tiles by kernels of a point: BLOCKS vectors of kernels from `u` on, the tiles in panels of LONG.
+#define PANELS(BLOCKS)                                                                                             \
+  KERNEL void long_##BLOCKS(int depth, const float *v, index_t row, const float *u, float *q, index_t ostride) {   \
+    product(LONG, BLOCKS, depth, v, row, 1, u, BLOCKS * W, q, ostride, 0);                                         \
+  }                                                                                                                \
+  KERNEL void middle_##BLOCKS(int depth, const float *v, index_t row, const float *u, float *q, index_t ostride) { \
+    product(2 * STEP, BLOCKS, depth, v, row, 1, u, BLOCKS * W, q, ostride, 0);                                     \
+  }                                                                                                                \
+  KERNEL void short_##BLOCKS(int depth, const float *v, index_t row, const float *u, float *q, index_t ostride) {  \
+    product(STEP, BLOCKS, depth, v, row, 1, u, BLOCKS * W, q, ostride, 0);                                         \
+  }                                                                                                                \
+  INLINE void panels_##BLOCKS(int tiles, int depth, const float *v, index_t row, const float *u, float *q,         \
+                              index_t ostride) {                                                                   \
+    int t = 0;                                                                                                     \
+    for (; tiles - t > 2 * STEP; t += LONG) long_##BLOCKS(depth, v + t * row, row, u, q + t * ostride, ostride);   \
+    if (tiles - t > STEP)                                                                                          \
+      middle_##BLOCKS(depth, v + t * row, row, u, q + t * ostride, ostride);                                       \
+    else if (tiles > t)                                                                                            \
+      short_##BLOCKS(depth, v + t * row, row, u, q + t * ostride, ostride);                                        \
+  }
+PANELS(2)
+PANELS(1)
+
+void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index_t xh, index_t xw, int channels,
+              int top, int left, const float *filters, float *y, int yh, int yw, index_t yn, index_t yc, index_t ys,
+              index_t yt, int kernels, int groups, float *scratch, int block, int together EPILOGUE_PARAMETERS) {
+  const maps_t data = {h, w, xn, xc, xh, xw}, results = {yh, yw, yn, yc, ys, yt};
+  const grid_t grid = grid_of(results);
+  const int map = grid.down * grid.across, each = kernels / groups, depth = channels / groups;
+  const index_t tiles = (index_t)n * map;
+  const int padded = (each + W - 1) / W * W, pairs = (padded + 2 * W - 1) / (2 * W);
+  const index_t wide = (channels + W - 1) / W * W, deep = (index_t)groups * padded;
+#pragma omp parallel
+  {
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int rank = together ? thread : 0, team = together ? threads : 1;
+    float *v = scratch + (together ? 0 : thread * POINTS * block * (wide + deep)), *q = v + POINTS * block * wide;
+    for (index_t first = together ? 0 : (index_t)thread * block; first < tiles; first += (index_t)threads * block) {
+      const int count = (int)least(block, tiles - first);
+      for (int t = rank; t < count; t += team) {
+        const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
+        const int across = (int)((first + t) % map) % grid.across;
+        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide,
+               block * wide);
+      }
+      if (together) {
+#pragma omp barrier
+      }
+      const int units = POINTS * groups * pairs;
+      for (int unit = (int)((index_t)units * rank / team); unit < (int)((index_t)units * (rank + 1) / team); unit++) {
+        const int pair = unit % pairs, group = unit / pairs % groups, point = unit / pairs / groups;
+        const float *u = filters + ((index_t)(point * groups + group) * padded + pair * 2 * W) * depth;
+        const float *from = v + (index_t)point * block * wide + group * depth;
+        float *to = q + (index_t)point * block * deep + group * padded + pair * 2 * W;
+        if (padded - pair * 2 * W > W)
+          panels_2(count, depth, from, wide, u, to, deep);
+        else
+          panels_1(count, depth, from, wide, u, to, deep);
+      }
+      if (together) {
+#pragma omp barrier
+      }
+      for (int t = rank; t < count; t += team) {
+        const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
+        const int across = (int)((first + t) % map) % grid.across;
+        const int rows = (int)least(M, yh - down * M), columns = (int)least(M, yw - across * M);
+        for (int group = 0; group < groups; group++)
+          for (int k = 0; k < each; k += W) {
+            float made[M][M][W];
+            output_transform(q + t * deep + group * padded + k, A * block * deep, block * deep, made[0][0], W);
+            const int channel = group * each + k, filled = (int)least(W, each - k);
+            for (int i = 0; i < rows; i++)
+              for (int j = 0; j < columns; j++) {
+                const int row = down * M + i, column = across * M + j;
+                float *to = y + image * yn + channel * yc + row * ys + column * yt;
+                if (yc == 1 && filled == W) {
+                  EPILOGUE_CHUNK(made[i][j], W, image, channel, row, column);
+                  STORE(to, LOAD(made[i][j]));
+                } else {
+                  EPILOGUE_CHUNK(made[i][j], filled, image, channel, row, column);
+                  for (int c = 0; c < filled; c++) to[c * yc] = made[i][j][c];
+                }
+              }
+          }
+      }
+    }
+  }
+}
