@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alexnet_ir.backends.cpu.emitters import pointwise, products
+from alexnet_ir.backends.cpu.emitters import batchnorm, losses, pointwise, products, reductions
 from alexnet_ir.backends.cpu.site import Emit, EmitFused, Site
 from alexnet_ir.backends.emission.commands import Emission, Meaning
 from alexnet_ir.backends.emission.heads import emit_by
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused
 
-EMITTERS: Mapping[type[Op], Emit] = {**pointwise.EMITTERS, **products.EMITTERS}
-FUSED: Mapping[str, EmitFused] = {}
+EMITTERS: Mapping[type[Op], Emit] = {
+    **batchnorm.EMITTERS,
+    **losses.EMITTERS,
+    **pointwise.EMITTERS,
+    **products.EMITTERS,
+    **reductions.EMITTERS,
+}
+FUSED: Mapping[str, EmitFused] = {**losses.FUSED}
 """By the rule that made the fused op: those that are more than a head with an epilogue."""
 
 
