@@ -28,6 +28,25 @@ train t {
 }
 """
 
+TINY = """\
+alx 1
+net Tiny {
+  image = input(2, 8, 8)
+  return image -> conv(8, 3, pad = 1) -> relu -> lrn(3, 2, 1e-2, 0.75) -> maxpool(2) -> conv(8, 3, groups = 2) -> relu
+    -> flatten -> dropout(0.5) -> fc(4)
+}
+data noise {
+  source: synthetic(40, 4)
+  holdout: 20%
+}
+train recipe {
+  data: noise
+  batch: 8
+  stop: steps(2)
+  optimizer: sgd(lr = 0.01, momentum = 0.9)
+}
+"""
+
 
 @dataclass(frozen=True)
 class Done:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..backends.cuda.running import needs_gxx
-from .conftest import EXAMPLES, Run
+from .conftest import EXAMPLES, TINY, Run
 
 DIGITS = EXAMPLES / "digits.alx"
 ALEXNET = EXAMPLES / "alexnet-2012.alx"
@@ -19,7 +19,7 @@ def test_what_is_launched(run: Run) -> None:
     done = run("compile", ALEXNET, "--emit", "cuda")
     assert (done.code, done.err) == (0, "")
     head, *lines = done.out.splitlines()
-    assert re.fullmatch(r"\d+ commands, \d+ kernels for sm_90 in tf32", head)
+    assert re.fullmatch(r"\d+ commands, \d+ kernels for arch sm_90, precision tf32", head)
     text = " ".join(done.out.split())
     for line in (
         r"conv1\.bias_add \(line 15\) space_to_depth",
@@ -45,7 +45,7 @@ def test_what_is_launched(run: Run) -> None:
 def test_generations_and_precisions(run: Run, arch: str, precision: str | None, reason: str) -> None:
     chosen = ["--precision", precision] if precision else []
     done = run("compile", ALEXNET, "--emit", "cuda", "--arch", arch, *chosen)
-    assert f"kernels for {arch}, {precision or 'fp32'}" in done.out
+    assert f"kernels for arch {arch}, precision {precision or 'fp32'}" in done.out
     assert reason in done.out
 
 
@@ -72,7 +72,7 @@ def test_kernels_as_files(run: Run, tmp_path: Path) -> None:
     named = {c["file"] for step in manifest["steps"] for c in step["commands"] if "file" in c}
     assert named == {path.name for path in (tmp_path / "kernels").glob("*.cu")}
     source = (tmp_path / "kernels" / "relu1.conv_mma.cu").read_text()
-    assert source.startswith("// conv_mma: sm_90, tf32. Serves\n//   relu1 (line 14): grid (")
+    assert source.startswith("// conv_mma: arch sm_90, precision tf32. Serves\n//   relu1 (line 14): grid (")
     assert "//     implicit GEMM on tensor cores, tf32" in source
     assert '#line 1 "conv_mma.cu"' in source
     plan = (tmp_path / "plan.txt").read_text()
@@ -110,26 +110,6 @@ def test_mistakes_are_one_error(run: Run, args: list[str], message: str) -> None
     assert done.err.startswith("error: ")
     assert message in done.err
     assert "= help:" in done.err
-
-
-TINY = """\
-alx 1
-net Tiny {
-  image = input(2, 8, 8)
-  return image -> conv(8, 3, pad = 1) -> relu -> lrn(3, 2, 1e-2, 0.75) -> maxpool(2) -> conv(8, 3, groups = 2) -> relu
-    -> flatten -> dropout(0.5) -> fc(4)
-}
-data noise {
-  source: synthetic(40, 4)
-  holdout: 20%
-}
-train recipe {
-  data: noise
-  batch: 8
-  stop: steps(2)
-  optimizer: sgd(lr = 0.01, momentum = 0.9)
-}
-"""
 
 
 @needs_gxx
