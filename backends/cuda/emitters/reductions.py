@@ -8,15 +8,16 @@ fixed order (`kernels/columns.cu`). What is then done to each element is a point
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.emitters.pointwise import computed, four, stored_alike
+from alexnet_ir.backends.cuda.emitters.pointwise import computed, four
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.site import Emit, Site, kernel, text
+from alexnet_ir.backends.emission.columns import bias_columns, by_channel
 from alexnet_ir.backends.emission.commands import Dim3, Emission, Kernel, Launch, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace
-from alexnet_ir.ir.layout import STORED_BYTES, Layout
+from alexnet_ir.ir.layout import STORED_BYTES
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.batchnorm import (
     BatchNorm,
@@ -85,10 +86,7 @@ class Columns:
 
 def columns(gpu: Gpu, *tensors: Tensor) -> Columns:
     """Of tensors [n, c, ...] of one shape: a column is a channel."""
-    if all(stored_alike(t, tensors[0]) for t in tensors) and tensors[0].strides[1] == 1:
-        n, c, *maps = tensors[0].shape
-        shape = n * math.prod(maps), c
-        tensors = tuple(replace(t, shape=shape, layout=Layout(t.layout.stored)) for t in tensors)
+    tensors = by_channel(*tensors)
     views = tuple(four(t) for t in tensors)
     count = views[0].shape[1]
     width = 16 // min(STORED_BYTES[t.layout.stored] for t in views)
@@ -107,12 +105,8 @@ def bias_grad(site: Site, epilogue: Epilogue) -> Emission:
     """For each channel, or each position."""
     assert not epilogue.ops
     assert isinstance(site.op, BiasGrad)
-    (grad,), (out,) = site.operands, site.results
-    positions = 1
-    if not site.op.per_channel:
-        n, *maps = grad.shape
-        positions = math.prod(maps[1:]) if grad.layout.channels_last else 1
-        grad = replace(grad, shape=(n, math.prod(maps)), layout=Layout(grad.layout.stored))
+    (out,) = site.results
+    grad, positions = bias_columns(site.op, site.operands[0])
     split, workspace = columns(site.gpu, grad), Workspace()
     (x,), partials = split.tensors, split.partials(workspace)
     first = split.launch(split.kernel("bias_grad", {"X": x}), partials, x.place)
