@@ -150,16 +150,22 @@ def _owners(
     return owners
 
 
-def workspaces(program: Program, target: Target, layouts: Layouts) -> dict[int, Buffer]:
-    """The workspace of each step that has one, live during that step only."""
-    found = {}
+def workspaces(program: Program, target: Target, layouts: Layouts) -> tuple[dict[int, Buffer], dict[int, Buffer]]:
+    """The workspace of each step that has one, live during that step only; and the part of it that is kept from run to
+    run, live during all of them."""
+    lasting = frozenset(shards(program.states.values())) - {old for old, new in replacements(program) if old != new}
+    found, kept = {}, {}
     for position, step in enumerate(program.steps):
         operands, results = ([program.types[n] for n in names] for names in (step.operands, step.results))
         lying = [layouts[name] for name in (*step.operands, *step.results)]
-        nbytes = target.workspace(step.op, operands, results, lying)
-        if nbytes > 0:
-            found[position] = Buffer(step.stream.device, rounded(nbytes, target), position, position)
-    return found
+        nbytes, same = target.workspace(step.op, operands, results, lying), 0
+        if len(step.operands) > 1 and step.operands[1] in lasting:
+            same = target.kept(step.op, operands, results, lying)
+        if same > 0:
+            kept[position] = Buffer(step.stream.device, rounded(same, target), BEFORE, len(program.steps))
+        if nbytes > same:
+            found[position] = Buffer(step.stream.device, rounded(nbytes - same, target), position, position)
+    return found, kept
 
 
 def rounded(nbytes: int, target: Target) -> int:

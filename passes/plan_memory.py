@@ -9,7 +9,7 @@ target can do so, once everybody else has read the old value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -42,18 +42,15 @@ class PlanMemory:
         life, layouts = lifetimes(program), ChooseLayouts(self.target).run(program)
         aliased = aliases(program, self.target, life, layouts)
         values = buffers(program, self.target, life, layouts, aliased)
-        spaces = workspaces(program, self.target, layouts)
-        taken = [*values, *spaces.values()]
+        spaces, kept = workspaces(program, self.target, layouts)
+        taken = [*values, *spaces.values(), *kept.values()]
         offsets, sizes = _allocated(taken, program.devices)
         slots = {
             name: Slot(offset, layouts[name].nbytes(program.types[name].shape))
             for buffer, offset in zip(values, offsets, strict=False)
             for name in buffer.values
         }
-        scratch = {
-            position: Slot(offset, buffer.nbytes)
-            for (position, buffer), offset in zip(spaces.items(), offsets[len(values) :], strict=True)
-        }
+        scratch = _slots(spaces, offsets[len(values) :])
         shared = {field.name: getattr(program, field.name) for field in fields(Program)}
         return Plan(
             **shared,
@@ -62,6 +59,7 @@ class PlanMemory:
             slots=slots,
             aliases=aliased,
             workspaces=scratch,
+            kept=_slots(kept, offsets[len(values) + len(spaces) :]),
             waits=waits(program, slots, aliased, scratch),
         )
 
@@ -76,6 +74,14 @@ class PlanMemory:
         live = most_live(buffer for buffer in taken if buffer.device == device)
         temporary = _most(program, self.target.temporary, device)
         return Arena(states, size, states + live, states + values + spaces, temporary)
+
+
+def _slots(spaces: Mapping[int, Buffer], offsets: Sequence[int]) -> dict[int, Slot]:
+    """Of workspaces by position."""
+    return {
+        position: Slot(offset, buffer.nbytes)
+        for (position, buffer), offset in zip(spaces.items(), offsets, strict=False)
+    }
 
 
 def _allocated(taken: Sequence[Buffer], devices: int) -> tuple[list[int], list[int]]:

@@ -252,6 +252,7 @@ def apart(program: Program) -> Plan:
         slots=slots,
         aliases={},
         workspaces={},
+        kept={},
         waits=none,
     )
 

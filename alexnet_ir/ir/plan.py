@@ -136,14 +136,15 @@ class Arena:
 @dataclass(frozen=True)
 class Plan(Program):
     """A program with memory: the layout of every value, the slot of every value that is no state, the workspace of each
-    step that has one, and for each step the earlier steps of other streams (by position) that must have ended before it
-    starts. A value in `aliases` has no slot: it lies in the memory of a state's shard, which it replaces."""
+    step that has one (without that part of it which is kept from run to run, in a slot of its own), and for each step
+    the earlier steps of other streams (by position) that must have ended before it starts. A value in `aliases` has no slot: it lies in the memory of a state's shard, which it replaces."""
 
     arenas: tuple[Arena, ...]
     layouts: dict[str, Layout]
     slots: dict[str, Slot]
     aliases: dict[str, str]
     workspaces: dict[int, Slot]
+    kept: dict[int, Slot]
     waits: tuple[tuple[int, ...], ...]
 
     def nbytes(self, value: str) -> int:

@@ -50,7 +50,8 @@ class Target:
 
     `fusions` names the rules of `fuse` that it has kernels for. `in_place` says for an op which result may overwrite
     which operand, as (result, operand) positions. `workspace` is what a step needs in the arena beside its values,
-    `temporary` what it allocates beside the arena. `storing` is how values lie (None: as their types say). Parameters
+    `kept` how much of that it fills from its second operand alone, so that it is worth keeping from run to run where
+    that is a state which no run replaces; `temporary` is what a step allocates beside the arena. `storing` is how values lie (None: as their types say). Parameters
     of up to `together_bytes` are updated together.
     """
 
@@ -58,6 +59,7 @@ class Target:
     fusions: frozenset[str] = frozenset()
     in_place: InPlace = nowhere
     workspace: Workspace = no_bytes
+    kept: Workspace = no_bytes
     temporary: Bytes = no_bytes
     alignment: int = 64
     storing: Storing | None = None

@@ -40,6 +40,7 @@ class CEmitter(Emitter):
             FUSIONS | frozenset(FUSED),
             in_place=in_place,
             workspace=self.workspace,
+            kept=self.kept,
             temporary=_temporary,
             alignment=ALIGNMENT,
             storing=Storing(),

@@ -27,8 +27,12 @@ class EmittedExecutable:
         storage.check_layouts(plan)
         self.plan, self.storage, self.machine = plan, storage, storage.machine
         self._arenas = [storage.arena(device, arena.size) for device, arena in enumerate(plan.arenas)]
-        self.tasks = [self._task(position, emitter) for position in range(len(plan.steps))]
+        self._emissions = [emitter.step(plan, step) for step in plan.steps]
+        self.tasks = [self._task(position) for position in range(len(plan.steps))]
         self.prepared = self.machine.prepare(self.tasks)
+        prologue = [self._task(position, True) for position in sorted(plan.kept)]
+        self._prologue = self.machine.prepare(prologue) if prologue else None
+        self._seen = -1
         self._between: list[Block] = []
         replacements = self._replacements()
         self._replace = self.machine.prepare(replacements) if replacements else None
@@ -38,6 +42,10 @@ class EmittedExecutable:
         """One run; ValueError for an input that is missing or of another shape. What lies on a GPU is copied from there
         to the input's place, which a captured graph needs to be always the same."""
         self.feed(inputs)
+        if self._prologue and self._seen != self.storage.changes:
+            self._prologue()
+        self.storage.changes += 1  # the arena's content at least, which others use too
+        self._seen = self.storage.changes
         self.prepared()
         self._copied = sum(self._moved(task) for task in self.tasks)
         outputs = {name: self._fetched(output) for name, output in self.plan.outputs.items()}
@@ -73,17 +81,25 @@ class EmittedExecutable:
         else:
             self.machine.upload(device, address, encode(content, layout))
 
-    def _task(self, position: int, emitter: Emitter) -> Task:
-        step = self.plan.steps[position]
-        emission = emitter.step(self.plan, step)
-        resolve = partial(self._resolve, position)
-        return Task(step.name, step.stream, self.plan.waits[position], emission.all, resolve)
+    def _task(self, position: int, is_prologue: bool = False) -> Task:
+        """What a step runs every time, or before the first time."""
+        step, emission, resolve = self.plan.steps[position], self._emissions[position], partial(self._resolve, position)
+        if is_prologue:
+            return Task(step.name, Stream(step.stream.device), (), emission.prologue, resolve)
+        commands = emission.commands if position in self.plan.kept else emission.all
+        return Task(step.name, step.stream, self.plan.waits[position], commands, resolve)
 
     def _resolve(self, position: int, place: Place) -> int:
         step = self.plan.steps[position]
         if place.kind == "workspace":
-            start = self.plan.workspaces[position].offset + place.number
-            return self._arenas[step.stream.device].address + start
+            kept, offset = self.plan.kept.get(position), place.number
+            if kept is None:
+                offset += self.plan.workspaces[position].offset
+            elif offset < self._emissions[position].kept:
+                offset += kept.offset
+            else:
+                offset += self.plan.workspaces[position].offset - self._emissions[position].kept
+            return self._arenas[step.stream.device].address + offset
         return self.address((step.operands if place.kind == "operand" else step.results)[place.number])
 
     def _replacements(self) -> list[Task]:

@@ -45,6 +45,10 @@ class Emitter(ABC):
         """Bytes."""
         return self.emission(op, operands, results, layouts).workspace
 
+    def kept(self, op: Op, operands: Types, results: Types, layouts: Sequence[Layout]) -> int:
+        """Bytes of it that the prologue fills."""
+        return self.emission(op, operands, results, layouts).kept
+
     def emission(self, op: Op, operands: Types, results: Types, layouts: Sequence[Layout]) -> Emission:
         """What an op runs on tensors so laid out."""
         types = tuple(type_.at(REPLICATED) for type_ in (*operands, *results))

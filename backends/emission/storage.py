@@ -25,6 +25,8 @@ class EmittedStorage(ShardedStorage):
         self.layouts: dict[str, Layout] = {}
         self.addresses: dict[str, int] = {}
         """Of each shard, by its name."""
+        self.changes = 0
+        """How often a state or an arena was written."""
         self._shards = {name: state.shards for name, state in plan.states.items()}
         self._blocks = [self._place(plan, device) for device in range(plan.devices)]
         self._arenas: list[Block | None] = [None] * plan.devices
@@ -52,6 +54,7 @@ class EmittedStorage(ShardedStorage):
 
     def put(self, name: str, device: int, shard: Array) -> None:
         named = self._shard(name, device)
+        self.changes += 1
         self.machine.upload(device, self.addresses[named], encode(np.asarray(shard), self.layouts[named]))
 
     def _shard(self, name: str, device: int) -> str:

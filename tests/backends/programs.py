@@ -74,4 +74,4 @@ def separate(program: Program) -> Plan:
     shared = {field.name: getattr(program, field.name) for field in fields(Program)}
     layouts = {name: plain(type_) for name, type_ in program.types.items()}
     arenas = tuple(Arena(0, e, e, e, 0) for e in ends)
-    return Plan(**shared, arenas=arenas, layouts=layouts, slots=slots, aliases={}, workspaces={}, waits=waits)
+    return Plan(**shared, arenas=arenas, layouts=layouts, slots=slots, aliases={}, workspaces={}, kept={}, waits=waits)
