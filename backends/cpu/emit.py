@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alexnet_ir.backends.cpu.emitters import batchnorm, losses, pointwise, products, reductions
+from alexnet_ir.backends.cpu.emitters import batchnorm, direct, direct_weight, losses, normalize, pointwise, pooling, products, reductions
 from alexnet_ir.backends.cpu.site import Emit, EmitFused, Site
 from alexnet_ir.backends.emission.commands import Emission, Meaning
 from alexnet_ir.backends.emission.heads import emit_by
@@ -16,12 +16,16 @@ from alexnet_ir.ops.fused import Fused
 
 EMITTERS: Mapping[type[Op], Emit] = {
     **batchnorm.EMITTERS,
+    **direct.EMITTERS,
+    **direct_weight.EMITTERS,
     **losses.EMITTERS,
+    **normalize.EMITTERS,
     **pointwise.EMITTERS,
+    **pooling.EMITTERS,
     **products.EMITTERS,
     **reductions.EMITTERS,
 }
-FUSED: Mapping[str, EmitFused] = {**losses.FUSED}
+FUSED: Mapping[str, EmitFused] = {**losses.FUSED, **normalize.FUSED}
 """By the rule that made the fused op: those that are more than a head with an epilogue."""
 
 
