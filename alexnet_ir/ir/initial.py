@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from alexnet_ir.ir.attributes import NON_NEGATIVE, REAL, Attributes, attribute
 from alexnet_ir.philox import Domain, Key, normal, uniform
 
+TOGETHER = 1 << 18
+"""Elements that are drawn at a time, in float64."""
+
 
 @dataclass(frozen=True)
 class Initial(Attributes, ABC):
@@ -20,12 +23,15 @@ class Initial(Attributes, ABC):
 
     def values(self, name: str, shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
         """The initial value of the state `name`."""
-        drawn = self.draw(Key(seed, Domain.INIT, name), math.prod(shape))
-        return drawn.astype(np.float32).reshape(shape)
+        values, key = np.empty(math.prod(shape), np.float32), Key(seed, Domain.INIT, name)
+        for start in range(0, values.size, TOGETHER):
+            part = values[start : start + TOGETHER]
+            part[:] = self.draw(key, part.size, start)
+        return values.reshape(shape)
 
     @abstractmethod
-    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
-        """`count` elements in row-major order."""
+    def draw(self, key: Key, count: int, start: int) -> NDArray[np.float64]:
+        """`count` elements in row-major order, from element `start` on."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Constant(Initial):
     name: ClassVar[str] = "constant"
     value: float = attribute(REAL)
 
-    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
+    def draw(self, key: Key, count: int, start: int) -> NDArray[np.float64]:
         return np.full(count, self.value)
 
 
@@ -46,8 +52,8 @@ class Normal(Initial):
     name: ClassVar[str] = "normal"
     std: float = attribute(NON_NEGATIVE)
 
-    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
-        return self.std * normal(key, count)
+    def draw(self, key: Key, count: int, start: int) -> NDArray[np.float64]:
+        return self.std * normal(key, count, start)
 
 
 @dataclass(frozen=True)
@@ -58,8 +64,8 @@ class Uniform(Initial):
     low: float = attribute(REAL, spelled="a")
     high: float = attribute(REAL, spelled="b")
 
-    def draw(self, key: Key, count: int) -> NDArray[np.float64]:
-        return self.low + (self.high - self.low) * uniform(key, count)
+    def draw(self, key: Key, count: int, start: int) -> NDArray[np.float64]:
+        return self.low + (self.high - self.low) * uniform(key, count, start)
 
 
 INITIALS: dict[str, type[Initial]] = {cls.name: cls for cls in (Constant, Normal, Uniform)}

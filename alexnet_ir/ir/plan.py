@@ -136,8 +136,9 @@ class Arena:
 @dataclass(frozen=True)
 class Plan(Program):
     """A program with memory: the layout of every value, the slot of every value that is no state, the workspace of each
-    step that has one (without that part of it which is kept from run to run, in a slot of its own), and for each step
-    the earlier steps of other streams (by position) that must have ended before it starts. A value in `aliases` has no slot: it lies in the memory of a state's shard, which it replaces."""
+    step that has one (but for the part of it that is kept from run to run, in a slot of its own), and for each step the
+    earlier steps of other streams (by position) that must have ended before it starts. A value in `aliases` has no
+    slot: it lies in the memory of a state's shard, which it replaces."""
 
     arenas: tuple[Arena, ...]
     layouts: dict[str, Layout]

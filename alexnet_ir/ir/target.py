@@ -49,10 +49,10 @@ class Target:
     """What a backend can do. Made by the backend, handed to passes as an option.
 
     `fusions` names the rules of `fuse` that it has kernels for. `in_place` says for an op which result may overwrite
-    which operand, as (result, operand) positions. `workspace` is what a step needs in the arena beside its values,
-    `kept` how much of that it fills from its second operand alone, so that it is worth keeping from run to run where
-    that is a state which no run replaces; `temporary` is what a step allocates beside the arena. `storing` is how values lie (None: as their types say). Parameters
-    of up to `together_bytes` are updated together.
+    which operand, as (result, operand) positions. `workspace` is what a step needs in the arena beside its values, and
+    `kept` how much of that it fills from its second operand alone: where that is a state which no run replaces, it is
+    worth keeping from run to run. `temporary` is what a step allocates beside the arena. `storing` is how values lie
+    (None: as their types say). Parameters of up to `together_bytes` are updated together.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import index
 from typing import Any
@@ -79,7 +79,7 @@ class TrainingStep:
         plan = self.compiled.plan
         if isinstance(setup.backend, CudaBackend):
             setup.backend.check_room(plan, model.batch, lambda batch: compile_step(model.at_batch(batch), setup).plan)
-        self._storage: Storage = setup.backend.storage(plan, initial_values(plan, self.seed))
+        self._storage: Storage = setup.backend.storage(plan, InitialValues(plan, self.seed))
         self._training: Executable = setup.backend.build(plan, self._storage)
         self._rates = {
             name: getattr(recipe.optimizer, f.name)
@@ -180,6 +180,22 @@ class TrainingStep:
         return found
 
 
-def initial_values(plan: Plan, seed: int) -> dict[str, Array]:
-    """What the states of a plan hold before the first step."""
-    return {name: state.initial.values(name, state.type.shape, seed) for name, state in plan.states.items()}
+@dataclass(frozen=True)
+class InitialValues(Mapping[str, Array]):
+    """What the states of a plan hold before the first step, each made when it is asked for."""
+
+    plan: Plan
+    seed: int
+
+    def __getitem__(self, name: str) -> Array:
+        state = self.plan.states[name]
+        return state.initial.values(name, state.type.shape, self.seed)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.plan.states
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.plan.states)
+
+    def __len__(self) -> int:
+        return len(self.plan.states)

@@ -23,7 +23,7 @@ from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import Add, Identity, Scale
 from alexnet_ir.setup import CPU, Setup
-from alexnet_ir.training.step import TrainingStep, initial_values
+from alexnet_ir.training.step import TrainingStep, InitialValues
 
 from .. import strategies
 from .cuda.running import needs_gxx
@@ -119,7 +119,7 @@ def test_another_seed_is_another_net(backend: Backend) -> None:
 @EACH
 def test_the_seed_moves_the_masks_too(backend: Backend) -> None:
     plan = plan_of(training_graph(read_model(TEXT)), backend.target)
-    values = initial_values(plan, 0)
+    values = InitialValues(plan, 0)
     feeds = {"image": images(4), "train.label": np.zeros(4, "i4"), "train.step": 0, **strategies.RATES}
     found = [
         float(backend.build(plan, backend.storage(plan, values)).run({**feeds, "train.seed": seed})["loss"])
@@ -309,7 +309,7 @@ def test_training_and_evaluation_share_their_states(backend: Backend) -> None:
     model = read_model(TEXT)
     training, evaluation = (plan_of(g(model), backend.target) for g in (training_graph, inference_graph))
     assert evaluation.states.keys() <= training.states.keys()
-    storage = backend.storage(training, initial_values(training, 0))
+    storage = backend.storage(training, InitialValues(training, 0))
     train, evaluate = backend.build(training, storage), backend.build(evaluation, storage)
     before = evaluate.run({"image": images(4)})["score"]
     feeds = {"image": images(4), "train.label": np.zeros(4, "i4"), **strategies.RATES}

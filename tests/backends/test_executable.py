@@ -27,7 +27,7 @@ from alexnet_ir.ir.types import REPLICATED, On, Split, f32
 from alexnet_ir.ops.elementwise import Add
 from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.schedule import Schedule
-from alexnet_ir.training.step import initial_values
+from alexnet_ir.training.step import InitialValues
 
 from .. import strategies
 from .programs import ROUNDS, SHARE, exchanging, separate
@@ -188,7 +188,7 @@ def test_an_interrupt_ends_all_streams() -> None:
 def test_results_lie_in_the_arena(backend: ReferenceBackend) -> None:
     """At the offsets of the plan, in proportion to the float type; states and their updates in the storage."""
     plan = PlanMemory(backend.target).run(Schedule().run(training_graph(read_model(TEXT))))
-    storage = backend.storage(plan, initial_values(plan, 0))
+    storage = backend.storage(plan, InitialValues(plan, 0))
     executable = backend.build(plan, storage)
     executable.run({"image": images(4), "train.label": np.zeros(4, "i4"), **strategies.RATES})
     scale = backend.dtype.itemsize // 4
@@ -228,7 +228,7 @@ def test_a_plan_without_workspaces_runs_too() -> None:
     found = []
     for target in (backend.target, replace(backend.target, workspace=lambda *types: 0)):
         plan = PlanMemory(target).run(Schedule().run(graph))
-        executable = backend.build(plan, backend.storage(plan, initial_values(plan, 0)))
+        executable = backend.build(plan, backend.storage(plan, InitialValues(plan, 0)))
         found.append(executable.run({"image": images(4), "train.label": np.zeros(4, "i4"), **strategies.RATES}))
     for name, value in found[0].items():
         np.testing.assert_array_equal(found[1][name], value)
