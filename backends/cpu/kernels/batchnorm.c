@@ -79,8 +79,7 @@ void batchnorm(int n, int parts, const X_T *x, const float *weight, const float 
         const int i = row / (X_H * X_W), h = row / X_W % X_H, w = row % X_W;
         const X_T *x_row = x + ROW(X, row);
         OUT_T *out_row = out + ROW(OUT, row);
-#pragma omp simd
-        for (int c = 0; c < X_C; c++)
+        INDEPENDENT for (int c = 0; c < X_C; c++)
           out_row[c * OUT_SC] = EPILOGUE(factor[c] * (get(x_row + c * X_SC) - mean[c]) + bias[c], i, c, h, w);
       }
   }

@@ -37,8 +37,7 @@ void batchnorm_grad(int n, int parts, const G_T *g, const X_T *x, const float *w
         const G_T *g_row = g + ROW(G, row);
         const X_T *x_row = x + ROW(X, row);
         OUT_T *out_row = out + ROW(OUT, row);
-#pragma omp simd
-        for (int c = 0; c < X_C; c++) {
+        INDEPENDENT for (int c = 0; c < X_C; c++) {
           const float own = get(g_row + c * G_SC) - shift[c] - (get(x_row + c * X_SC) - mean[c]) * slope[c];
           out_row[c * OUT_SC] = factor[c] * own;
         }

@@ -8,8 +8,7 @@ void loss_grad(int images, float count, OUT_T *out, const GRAD_T *grad, const KE
     const KEPT_T *row = kept + n * (index_t)KEPT_C;
     const int own = OWN(n), known = own >= 0 && own < KEPT_C;
     const float kept_own = known ? get(row + own) : 0.0f;
-#pragma omp simd
-    for (int c = 0; c < KEPT_C; c++) out[n * (index_t)KEPT_C + c] = get(row + c) * factor;
+    INDEPENDENT for (int c = 0; c < KEPT_C; c++) out[n * (index_t)KEPT_C + c] = get(row + c) * factor;
     if (known) out[n * (index_t)KEPT_C + own] = (kept_own - 1.0f) * factor;
   }
 }

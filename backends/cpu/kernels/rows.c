@@ -20,8 +20,8 @@ INLINE float row_max(const SCORES_T *row) {
 INLINE float row_exp_sum(const SCORES_T *row, float largest) {
   float lanes[LANES] = {}, sum = 0.0f;
   for (int c = 0; c < FULL; c += LANES)
-    for (int j = 0; j < LANES; j++) lanes[j] += expf(get(row + c + j) - largest);
-  for (int c = FULL; c < SCORES_C; c++) lanes[c - FULL] += expf(get(row + c) - largest);
+    for (int j = 0; j < LANES; j++) lanes[j] += fast_exp(get(row + c + j) - largest);
+  for (int c = FULL; c < SCORES_C; c++) lanes[c - FULL] += fast_exp(get(row + c) - largest);
   for (int j = 0; j < LANES; j++) sum += lanes[j];
   return sum;
 }

@@ -17,8 +17,7 @@ void softmax(int images, float count, float grad_count, float *losses, float *me
     const float largest = LARGEST, log_sum = logf(SUM);
     const int known = own >= 0 && own < SCORES_C;
     losses[n] = known ? log_sum - (get(row + own) - largest) : ELSEWHERE;
-#pragma omp simd
-    for (int c = 0; c < SCORES_C; c++) out_row[c] = expf(get(row + c) - largest - log_sum) * factor;
+    INDEPENDENT for (int c = 0; c < SCORES_C; c++) out_row[c] = fast_exp(get(row + c) - largest - log_sum) * factor;
     if (GRADIENT && known) out_row[own] -= factor;
   }
   *mean = mean_loss(images, losses, count);

@@ -87,7 +87,7 @@ def test_shares_of_the_classes_make_the_whole() -> None:
     scores, label = batch(6, 50)
     halves = [np.ascontiguousarray(half) for half in np.split(scores, 2, axis=1)]
     largest = np.maximum(*(agrees(RowMax(), [half])[0] for half in halves))
-    total = sum(agrees(RowExpSum(), [half, largest])[0] for half in halves)
+    total = np.add(*(agrees(RowExpSum(), [half, largest])[0] for half in halves))
     losses, softmaxes = [], []
     for first, half in zip((0, 25), halves, strict=True):
         loss, softmax = agrees(SoftmaxCrossEntropyShare(first), [half, label, largest, total])
