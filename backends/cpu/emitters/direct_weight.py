@@ -1,0 +1,104 @@
+"""The filter gradient of a convolution, directly: sums over pixels in register tiles, kernels/direct_weight.c."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from alexnet_ir.backends.cpu.emitters.direct import (
+    CACHED_BYTES,
+    ITEMS,
+    Axes,
+    flattened,
+    forward_axes,
+    is_pointwise,
+    most_lines,
+    source_constants,
+    tiles,
+    vectors_for,
+)
+from alexnet_ir.backends.cpu.site import Emit, Site, kernel
+from alexnet_ir.backends.emission.commands import Call, Emission, Place, Tensor
+from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.site import Workspace, round_up
+from alexnet_ir.ir.op import Op
+from alexnet_ir.ops.conv import ConvGradWeight
+
+SUMS_BYTES = 2 * CACHED_BYTES
+"""Of sums that a thread adds to after every few lines."""
+
+
+def conv_grad_weight(site: Site, epilogue: Epilogue) -> Emission:
+    """Sums over shares of the images, and what adds them up."""
+    op, (grad, x), (weight,) = site.op, site.operands, site.results
+    assert isinstance(op, ConvGradWeight)
+    assert not epilogue.ops
+    if is_pointwise(op, op.size):
+        grad, x = flattened(grad), flattened(x)
+    axes = forward_axes(op, op.size, grad.shape[2:])
+    targets, depth = weight.shape[0] // op.groups, weight.shape[1]
+    vectors = vectors_for(targets, site.isa)
+    block = vectors * site.isa.width
+    blocks = -(-targets // block)
+    grad_line = 4 * grad.shape[3] * block
+    lines = most_lines(axes, depth, grad_line)
+    bytes_of_block = 4 * block * math.prod(weight.shape[1:])
+    parts = -(-blocks // max(1, SUMS_BYTES // bytes_of_block))
+    units = grad.shape[0] * -(-grad.shape[2] // lines)
+    splits = _splits(op.groups * parts, units, site.threads)
+    workspace = Workspace()
+    sums = workspace.take(splits * op.groups * blocks * bytes_of_block)
+    band = lines * grad_line + 4 * round_up(axes[0].spanned(lines) * axes[1].span * depth, 64)
+    bands = workspace.take(band * site.threads)
+    constants = {
+        **source_constants(x, axes, depth),
+        **tiles(_run(x, axes, depth), vectors, site.isa).constants,
+        "GROUPS": op.groups,
+        "TARGETS": targets,
+    }
+    multiply = kernel(
+        "direct_weight.c",
+        "direct_weight",
+        site.isa,
+        tensors={"G": grad, "X": x},
+        constants=constants,
+        before=("direct_band.c",),
+    )
+    shared = (np.int64(band // 4), np.int32(lines), np.int32(splits), np.int32(parts))
+    call = Call(multiply, (np.int32(grad.shape[0]), grad.place, x.place, sums, bands, *shared))
+    reason = f"direct, {splits} split(s) of the images x {parts} part(s) of the kernels"
+    return Emission((call, _added(site, sums, splits, vectors)), workspace.nbytes, reason)
+
+
+def _run(x: Tensor, axes: Axes, depth: int) -> int:
+    """Elements that the taps of a row meet side by side: RUN of direct_band.c."""
+    columns = axes[1]
+    pixel = x.strides[3] if source_constants(x, axes, depth)["IN_PLACE"] else depth
+    return columns.taps * depth if columns.advance * pixel == depth or columns.taps == 1 else depth
+
+
+def _splits(items: int, units: int, threads: int) -> int:
+    """Of the images: as few as let all threads work nearly all the time."""
+
+    def wasted(splits: int) -> float:
+        rounds = -(-items * splits // threads)
+        return rounds * threads / (items * splits) - 1
+
+    among = range(1, min(units, ITEMS * threads) + 1)
+    return next((splits for splits in among if wasted(splits) <= 0.05), min(among, key=wasted))
+
+
+def _added(site: Site, sums: Place, splits: int, vectors: int) -> Call:
+    """The splits' sum, into the result."""
+    assert isinstance(site.op, ConvGradWeight)
+    weight, groups = site.results[0], site.op.groups
+    targets = weight.shape[0] // groups
+    counts = map(np.int32, (splits, groups, targets, weight.shape[1]))
+    strides = map(np.int64, (targets * weight.strides[0], *weight.strides))
+    made = kernel("direct_sums.c", "direct_sums", site.isa, constants={"VECTORS": vectors})
+    return Call(made, (sums, weight.place, *counts, *strides, *map(np.int32, weight.shape[2:])))
+
+
+EMITTERS: dict[type[Op], Emit] = {ConvGradWeight: conv_grad_weight}
+"""By the class of op."""
