@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alexnet_ir.backends.cpu.emitters import batchnorm, direct, direct_weight, losses, normalize, pointwise, pooling, products, reductions
+from alexnet_ir.backends.cpu.emitters import (
+    batchnorm,
+    conv,
+    losses,
+    normalize,
+    pointwise,
+    pooling,
+    products,
+    reductions,
+)
 from alexnet_ir.backends.cpu.site import Emit, EmitFused, Site
 from alexnet_ir.backends.emission.commands import Emission, Meaning
 from alexnet_ir.backends.emission.heads import emit_by
@@ -16,8 +25,7 @@ from alexnet_ir.ops.fused import Fused
 
 EMITTERS: Mapping[type[Op], Emit] = {
     **batchnorm.EMITTERS,
-    **direct.EMITTERS,
-    **direct_weight.EMITTERS,
+    **conv.EMITTERS,
     **losses.EMITTERS,
     **normalize.EMITTERS,
     **pointwise.EMITTERS,
@@ -25,7 +33,7 @@ EMITTERS: Mapping[type[Op], Emit] = {
     **products.EMITTERS,
     **reductions.EMITTERS,
 }
-FUSED: Mapping[str, EmitFused] = {**losses.FUSED, **normalize.FUSED}
+FUSED: Mapping[str, EmitFused] = {**batchnorm.FUSED, **losses.FUSED, **normalize.FUSED}
 """By the rule that made the fused op: those that are more than a head with an epilogue."""
 
 

@@ -1,8 +1,8 @@
 """Winograd's fast convolution F(m x m, r x r): m x m results of r x r filters from (m + r - 1)^2 products.
 
-Along an axis, y = A^T [(G g) * (B^T d)] for r taps g over m + r - 1 cells d: the transpose of multiplying polynomials by
-their values at m + r - 2 points and at infinity (Toom and Cook). In two dimensions each transform is applied to columns,
-then to rows. The filter gradient is the same bilinear form read for g: dg = G^T [(A dy) * (B^T d)].
+Along an axis, y = A^T [(G g) * (B^T d)] for r taps g over m + r - 1 cells d: the transpose of multiplying polynomials
+by their values at m + r - 2 points and at infinity (Toom and Cook). In two dimensions each transform is applied to
+columns, then to rows. The filter gradient is the same bilinear form read for g: dg = G^T [(A dy) * (B^T d)].
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def convolution(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emission
         "winograd.c",
         "winograd",
         site.isa,
-        constants={**constants(algorithm), "STEP": step(site.isa)},
+        constants={**constants(algorithm, site.isa), "WEIGHT": False},
         generated=line("data", algorithm.data) + line("output", algorithm.output) + epilogue.source(C),
         before=("winograd_tiles.c",),
     )
@@ -89,7 +89,7 @@ def _filters(site: Site, algorithm: Winograd, weight: Tensor, filters: Place) ->
         "winograd_filters.c",
         "winograd_filters",
         site.isa,
-        constants=constants(algorithm),
+        constants={**constants(algorithm, site.isa), "WEIGHT": False},
         generated=line("filter", algorithm.filter),
         before=("winograd_tiles.c",),
     )
@@ -98,9 +98,9 @@ def _filters(site: Site, algorithm: Winograd, weight: Tensor, filters: Place) ->
     return Call(source, (weight.place, *lengths, *strides, np.int32(backward), filters))
 
 
-def constants(algorithm: Winograd) -> dict[str, int]:
+def constants(algorithm: Winograd, isa: Isa) -> dict[str, int]:
     """Of all kernels."""
-    return {"M": algorithm.results, "R": algorithm.taps, "A": algorithm.cells}
+    return {"M": algorithm.results, "R": algorithm.taps, "A": algorithm.cells, "STEP": step(isa)}
 
 
 def maps(tensor: Tensor) -> tuple[Argument, ...]:

@@ -7,31 +7,6 @@
 TRANSFORM(data, A, A)
 TRANSFORM(output, A, M)
 
-#define LONG (3 * STEP)
-
-// Tiles by kernels of a point: BLOCKS vectors of kernels from `u` on, the tiles in panels of LONG.
-#define PANELS(BLOCKS)                                                                                             \
-  KERNEL void long_##BLOCKS(int depth, const float *v, index_t row, const float *u, float *q, index_t ostride) {   \
-    product(LONG, BLOCKS, depth, v, row, 1, u, BLOCKS * W, q, ostride, 0);                                         \
-  }                                                                                                                \
-  KERNEL void middle_##BLOCKS(int depth, const float *v, index_t row, const float *u, float *q, index_t ostride) { \
-    product(2 * STEP, BLOCKS, depth, v, row, 1, u, BLOCKS * W, q, ostride, 0);                                     \
-  }                                                                                                                \
-  KERNEL void short_##BLOCKS(int depth, const float *v, index_t row, const float *u, float *q, index_t ostride) {  \
-    product(STEP, BLOCKS, depth, v, row, 1, u, BLOCKS * W, q, ostride, 0);                                         \
-  }                                                                                                                \
-  INLINE void panels_##BLOCKS(int tiles, int depth, const float *v, index_t row, const float *u, float *q,         \
-                              index_t ostride) {                                                                   \
-    int t = 0;                                                                                                     \
-    for (; tiles - t > 2 * STEP; t += LONG) long_##BLOCKS(depth, v + t * row, row, u, q + t * ostride, ostride);   \
-    if (tiles - t > STEP)                                                                                          \
-      middle_##BLOCKS(depth, v + t * row, row, u, q + t * ostride, ostride);                                       \
-    else if (tiles > t)                                                                                            \
-      short_##BLOCKS(depth, v + t * row, row, u, q + t * ostride, ostride);                                        \
-  }
-PANELS(2)
-PANELS(1)
-
 void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index_t xh, index_t xw, int channels,
               int top, int left, const float *filters, float *y, int yh, int yw, index_t yn, index_t yc, index_t ys,
               index_t yt, int kernels, int groups, float *scratch, int block, int together EPILOGUE_PARAMETERS) {
@@ -64,9 +39,9 @@ void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index
         const float *from = v + (index_t)point * block * wide + group * depth;
         float *to = q + (index_t)point * block * deep + group * padded + pair * 2 * W;
         if (padded - pair * 2 * W > W)
-          panels_2(count, depth, from, wide, u, to, deep);
+          panels_2(count, depth, from, wide, u, 2 * W, to, deep, 0);
         else
-          panels_1(count, depth, from, wide, u, to, deep);
+          panels_1(count, depth, from, wide, u, W, to, deep, 0);
       }
       if (together) {
 #pragma omp barrier

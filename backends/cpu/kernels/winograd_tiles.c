@@ -50,7 +50,7 @@ INLINE void window(const int SIZE, transform_t *transform, const float *x, maps_
                    float *to, index_t point) {
   const int i0 = most(0, -top), i1 = least(SIZE, at.h - top), j0 = most(0, -left), j1 = least(SIZE, at.w - left);
   const int inside = i0 == 0 && i1 == SIZE && j0 == 0 && j1 == SIZE && at.sc == 1;
-  float cells[SIZE][SIZE][W];
+  float cells[A][A][W];
   memset(cells, 0, sizeof cells);
   for (int c = 0; c < channels; c += W) {
     if (inside && c + W <= channels) {
@@ -60,21 +60,23 @@ INLINE void window(const int SIZE, transform_t *transform, const float *x, maps_
     for (int i = i0; i < i1; i++)
       for (int j = j0; j < j1; j++)
         STORE(cells[i][j], fetched(x + (top + i) * at.sh + (left + j) * at.sw + c * at.sc, at.sc, channels - c));
-    transform(cells[0][0], SIZE * W, W, to + c, point);
+    transform(cells[0][0], A * W, W, to + c, point);
   }
 }
 
 // --- products --------------------------------------------------------------------------------------------------------
 
-// BLOCKS vectors of ROWS rows of out (`ostride` apart): out[i] = the sum over `depth` of a[i][k] b[k], where b[k] is
+#define LONG (3 * STEP)
+
+// BLOCKS (1 or 2) vectors of ROWS (at most LONG) rows of out (`ostride` apart): out[i] = the sum over `depth` of a[i][k] b[k], where b[k] is
 // `bstride` after b[k - 1], and a's rows and steps are strides apart. `add` to what is there.
 INLINE void product(const int ROWS, const int BLOCKS, int depth, const float *a, index_t row, index_t step,
                     const float *b, index_t bstride, float *out, index_t ostride, int add) {
-  vec sum[ROWS][BLOCKS];
+  vec sum[LONG][2];
   UNROLL for (int i = 0; i < ROWS; i++)
     UNROLL for (int j = 0; j < BLOCKS; j++) sum[i][j] = (vec){0};
   for (int k = 0; k < depth; k++, a += step, b += bstride) {
-    vec right[BLOCKS];
+    vec right[2];
     UNROLL for (int j = 0; j < BLOCKS; j++) right[j] = LOAD(b + j * W);
     UNROLL for (int i = 0; i < ROWS; i++) {
       const float left = a[i * row];
@@ -88,3 +90,29 @@ INLINE void product(const int ROWS, const int BLOCKS, int depth, const float *a,
       STORE(to, sum[i][j]);
     }
 }
+
+// `rows` rows of BLOCKS vectors of out, in panels of LONG that are summed in registers: from rows of a that are `apart`,
+// or, in a gradient of filters, from columns of a, whose rows are. Up to STEP - 1 rows more are read and written.
+#define PANEL(name, ROWS, BLOCKS)                                                                                     \
+  KERNEL void name(int depth, const float *a, index_t apart, const float *b, index_t bapart, float *out,              \
+                   index_t oapart, int add) {                                                                         \
+    product(ROWS, BLOCKS, depth, a, WEIGHT ? 1 : apart, WEIGHT ? apart : 1, b, WEIGHT ? bapart : BLOCKS * W, out,     \
+            WEIGHT ? BLOCKS * W : oapart, WEIGHT && add);                                                             \
+  }
+#define PANELS(name, BLOCKS)                                                                                          \
+  PANEL(long_##BLOCKS, LONG, BLOCKS)                                                                                  \
+  PANEL(middle_##BLOCKS, 2 * STEP, BLOCKS)                                                                            \
+  PANEL(short_##BLOCKS, STEP, BLOCKS)                                                                                 \
+  INLINE void name(int rows, int depth, const float *a, index_t apart, const float *b, index_t bapart, float *out,    \
+                   index_t oapart, int add) {                                                                         \
+    const index_t next = WEIGHT ? 1 : apart;                                                                          \
+    int i = 0;                                                                                                        \
+    for (; rows - i > 2 * STEP; i += LONG)                                                                            \
+      long_##BLOCKS(depth, a + i * next, apart, b, bapart, out + i * oapart, oapart, add);                            \
+    if (rows - i > STEP)                                                                                              \
+      middle_##BLOCKS(depth, a + i * next, apart, b, bapart, out + i * oapart, oapart, add);                          \
+    else if (rows > i)                                                                                                \
+      short_##BLOCKS(depth, a + i * next, apart, b, bapart, out + i * oapart, oapart, add);                           \
+  }
+PANELS(panels_2, 2)
+PANELS(panels_1, 1)
