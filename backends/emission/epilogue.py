@@ -28,14 +28,14 @@ from alexnet_ir.philox import Domain, keep_threshold
 
 Expression = Callable[[Any, Sequence[str]], str]
 """From an op and the C++ expressions of its operands (plain names) to that of its result. Dropout's also gets the
-position of the element in the whole value, as one operand more."""
+element's random number, as one operand more."""
 
 
 def _dropout(op: Dropout, given: Sequence[str]) -> str:
-    input, seed, step, position = given
+    input, _, _, drawn = given
     kept = input if op.scale == "test" else f"{input} / {float_literal(1 - op.p)}"
-    drawn = f"random_word({seed}, {op.stream & 0xFFFFFFFF}u, (unsigned){step}, {int(Domain.DROPOUT)}u, {position})"
-    return f"{drawn} >= {keep_threshold(op.p)}ull ? {kept} : {input} * 0.0f"
+    threshold = keep_threshold(op.p)
+    return f"{drawn} >= {threshold}{'u' if threshold < 2**32 else 'ull'} ? {kept} : {input} * 0.0f"
 
 
 def _normalized(op: BatchNormInference, x: Sequence[str]) -> str:
@@ -139,10 +139,11 @@ class Epilogue:
         parameters = "".join(f", const E{i}_T *{name}" for i, name in enumerate(names))
         passed = "".join(f", {name}" for name in names)
         given = "".join(f", {_kind(tensor)} x{i}" for i, tensor in enumerate(self.tensors))
+        given += "".join(f", unsigned d{position}" for position in self._draws)
         chunk = "float (&v)[V]" if dialect.has_templates else "float *restrict v, int V"
         template = "template <int V> " if dialect.has_templates else ""
         return (
-            "".join(dialect.tensor(f"E{i}", tensor) for i, tensor in enumerate(self.tensors))
+            "".join(f"typedef {tensor.layout.stored}_t E{i}_T;\n" for i, tensor in enumerate(self.tensors))
             + f"#define EPILOGUE_PARAMETERS {parameters}\n"
             f"#define EPILOGUE(v, n, c, h, w) epilogue(v, n, c, h, w{passed})\n"
             f"#define EPILOGUE_CHUNK(v, {count}n, c, h, w) epilogue_chunk(v, {count}n, c, h, w{passed})\n"
@@ -160,7 +161,7 @@ class Epilogue:
         for position, part in enumerate(self.ops):
             operands = [values[i] for i in part.operands]
             if isinstance(part.op, Dropout):
-                operands.append(self._position(part.op))
+                operands.append(f"d{position}")
             values[-2 - position] = f"r{position}"
             lines.append(f"const float r{position} = {EXPRESSIONS[type(part.op)](part.op, operands)};")
         return [*lines, f"return r{len(self.ops) - 1};"]
@@ -168,13 +169,12 @@ class Epilogue:
     def _element(self) -> list[str]:
         """One element: the tensors' elements that belong to it, then its value."""
         read = "".join(f", {self._read(i)}" for i in range(len(self.tensors)))
-        return [f"return pointwise_value(v, n, c, h, w{read});"]
+        return [f"return pointwise_value(v, n, c, h, w{read}{self._words()});"]
 
     def _chunk(self, dialect: Dialect) -> list[str]:
         """Elements of V channels: tensors whose channels lie side by side are read as they are."""
         if not dialect.has_templates:
-            read = "".join(f", {self._read(i, '(c + j)')}" for i in range(len(self.tensors)))
-            return [f"for (int j = 0; j < V; j++) v[j] = pointwise_value(v[j], n, c + j, h, w{read});"]
+            return self._pieces() if self._draws_in_a_row else self._loop("0", "V", self._words("(c + j)"))
         loads, given = [], []
         for i in range(len(self.tensors)):
             channel = dict(zip(self._axes(i), self.tensors[i].strides, strict=True)).get("c")
@@ -183,12 +183,48 @@ class Epilogue:
             elif channel == 1:
                 loads += [f"float x{i}[V];", f"get_chunk(x{i}, e{i} + {self._offset(i)});"]
             given.append(f"x{i}" if channel is None else f"x{i}[j]" if channel == 1 else self._read(i, "(c + j)"))
-        passed = "".join(f", {value}" for value in given)
+        passed = "".join(f", {value}" for value in given) + self._words("(c + j)")
         return [
             *loads,
             "#pragma unroll",
             f"for (int j = 0; j < V; j++) v[j] = pointwise_value(v[j], n, c + j, h, w{passed});",
         ]
+
+    def _loop(self, first: str, end: str, words: str) -> list[str]:
+        """Elements of a chunk in C, one by one."""
+        read = "".join(f", {self._read(i, '(c + j)')}" for i in range(len(self.tensors)))
+        step = f"v[j] = pointwise_value(v[j], n, c + j, h, w{read}{words});"
+        return [f"for (int j = {first}; j < {end}; j++) {step}"]
+
+    def _pieces(self) -> list[str]:
+        """A chunk in C whose random numbers follow one another: they are drawn for many elements at a time."""
+        lines = ["for (int from = 0; from < V; from += DRAWN) {", "  const int end = (int)least(V, from + DRAWN);"]
+        for position in self._draws:
+            drawn = f"random_words({self._key(position, '(c + from)')}, end - from, words{position})"
+            lines += [f"  uint32_t words{position}[WORDS];", f"  const uint32_t *drawn{position} = {drawn};"]
+        words = "".join(f", drawn{position}[j - from]" for position in self._draws)
+        return [*lines, *("  " + line for line in self._loop("from", "end", words)), "}"]
+
+    @property
+    def _draws(self) -> dict[int, Dropout]:
+        """Those of the ops that need a random number, by their position."""
+        return {position: part.op for position, part in enumerate(self.ops) if isinstance(part.op, Dropout)}
+
+    @property
+    def _draws_in_a_row(self) -> bool:
+        """Whether there are such ops, and the random numbers of neighbouring channels follow one another."""
+        one_by_one = len(self.shape) > 1 or all(op.period in (0, 1) for op in self._draws.values())
+        return bool(self._draws) and math.prod(self.shape[2:]) == 1 and one_by_one
+
+    def _words(self, channel: str = "c") -> str:
+        """The random numbers of an element, as further arguments."""
+        return "".join(f", random_word({self._key(position, channel)})" for position in self._draws)
+
+    def _key(self, position: int, channel: str) -> str:
+        """What names the random number of an element: seed, stream, step, domain, index."""
+        op, (_, seed, step) = self._draws[position], self.ops[position].operands
+        numbers = f"{op.stream & 0xFFFFFFFF}u, (unsigned){self._read(step)}, {int(Domain.DROPOUT)}u"
+        return f"{self._read(seed)}, {numbers}, {self._position(op, channel)}"
 
     def _axes(self, i: int) -> str:
         """Which of n, c, h, w the axes of a tensor are."""
@@ -204,12 +240,12 @@ class Epilogue:
         at = f"e{i} + {self._offset(i, channel)}"
         return f"*({at})" if _kind(self.tensors[i]) == "index_t" else f"get({at})"
 
-    def _position(self, op: Dropout) -> str:
+    def _position(self, op: Dropout, channel: str) -> str:
         """The position of the element in the whole value that a share is of, channels first."""
         if len(self.shape) <= 1:
-            return f"{op.start}ll + c * (index_t){op.period or 1}"
+            return f"{op.start}ll + {channel} * (index_t){op.period or 1}"
         _, c, h, w = (*self.shape, 1, 1)[:4]
-        return f"{op.start}ll + n * (index_t){op.period or c * h * w} + (c * (index_t){h} + h) * {w} + w"
+        return f"{op.start}ll + n * (index_t){op.period or c * h * w} + ({channel} * (index_t){h} + h) * {w} + w"
 
 
 NONE = Epilogue()

@@ -34,6 +34,7 @@ typedef float vec __attribute__((vector_size(4 * W), aligned(4), may_alias));
 #define KERNEL static __attribute__((noinline))  // inlined into its loops, it would spill what it keeps in registers
 
 #define get(p) ((float)*(p))
+#define SMALL 16384  // elements that are not worth waking threads for
 
 INLINE float relu(float v) { return v < 0.0f ? 0.0f : v; }  // NaN passes
 INLINE float rsqrtf(float v) { return 1.0f / sqrtf(v); }
@@ -75,19 +76,39 @@ INLINE float fast_tanh(float x) {
 }
 #define tanhf fast_tanh
 
-// Philox4x32-10: word `index % 4` of the block `index / 4`. What the numbers are for is the counter's last word.
-INLINE uint32_t random_word(index_t seed, uint32_t stream, uint32_t step, uint32_t domain, index_t index) {
-  uint32_t c0 = (uint32_t)(index >> 2), c1 = stream, c2 = step, c3 = domain;
-  uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)((uint64_t)seed >> 32);
+// Philox4x32-10: a counter of four words becomes four random ones; seed is the key. Words are the lower halves of 64 bits.
+typedef struct { uint64_t a, b, c, d; } philox_t;
+INLINE philox_t philox(philox_t v, index_t seed) {
+  uint32_t low = (uint32_t)seed, high = (uint32_t)((uint64_t)seed >> 32);
   UNROLL for (int round = 0; round < 10; round++) {
-    const uint64_t even = (uint64_t)c0 * 0xD2511F53u, odd = (uint64_t)c2 * 0xCD9E8D57u;
-    c0 = (uint32_t)(odd >> 32) ^ c1 ^ k0;
-    c1 = (uint32_t)odd;
-    c2 = (uint32_t)(even >> 32) ^ c3 ^ k1;
-    c3 = (uint32_t)even;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+    const uint64_t even = (uint64_t)(uint32_t)v.a * 0xD2511F53u, odd = (uint64_t)(uint32_t)v.c * 0xCD9E8D57u;
+    v = (philox_t){(odd >> 32) ^ v.b ^ low, odd, (even >> 32) ^ v.d ^ high, even};
+    low += 0x9E3779B9u;
+    high += 0xBB67AE85u;
   }
+  return v;
+}
+
+// Word `index % 4` of the block `index / 4`. What the numbers are for is the counter's last word.
+INLINE uint32_t random_word(index_t seed, uint32_t stream, uint32_t step, uint32_t domain, index_t index) {
+  const philox_t v = philox((philox_t){(uint32_t)(index >> 2), stream, step, domain}, seed);
   const int word = (int)(index & 3);
-  return word == 0 ? c0 : word == 1 ? c1 : word == 2 ? c2 : c3;
+  return (uint32_t)(word == 0 ? v.a : word == 1 ? v.b : word == 2 ? v.c : v.d);
+}
+
+// The same for `count` indexes from one on, DRAWN at most, in `words`; returned is where the first one lies. Blocks are
+// worked on side by side, and all four words of each are used.
+#define DRAWN 256
+#define WORDS (DRAWN + 4)
+INLINE const uint32_t *random_words(
+    index_t seed, uint32_t stream, uint32_t step, uint32_t domain, index_t index, int count, uint32_t *words) {
+  const int skipped = (int)(index & 3), blocks = (skipped + count + 3) / 4;
+  for (int block = 0; block < blocks; block++) {
+    const philox_t v = philox((philox_t){(uint32_t)(index >> 2) + (uint32_t)block, stream, step, domain}, seed);
+    words[4 * block] = (uint32_t)v.a;
+    words[4 * block + 1] = (uint32_t)v.b;
+    words[4 * block + 2] = (uint32_t)v.c;
+    words[4 * block + 3] = (uint32_t)v.d;
+  }
+  return words + skipped;
 }

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alexnet_ir.backends.cuda.emitters.pointwise import computed, four
+from alexnet_ir.backends.cuda.emitters.pointwise import computed
 from alexnet_ir.backends.cuda.gpu import Gpu
 from alexnet_ir.backends.cuda.site import Emit, Site, kernel, text
 from alexnet_ir.backends.emission.columns import bias_columns, by_channel
 from alexnet_ir.backends.emission.commands import Dim3, Emission, Kernel, Launch, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace
+from alexnet_ir.backends.emission.views import four
 from alexnet_ir.ir.layout import STORED_BYTES
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.batchnorm import (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from alexnet_ir.backends.cuda.emitters.pointwise import computed, stored_alike
+from alexnet_ir.backends.cuda.emitters.pointwise import computed
 from alexnet_ir.backends.cuda.site import kernel
 from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Dim3, Launch, Tensor
 from alexnet_ir.backends.emission.site import Workspace
+from alexnet_ir.backends.emission.views import stored_alike
 from alexnet_ir.ir.layout import Layout
 
 THREADS, TILE = 256, 32

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from alexnet_ir.backends.cuda.emitters.pointwise import computed, stored_alike
+from alexnet_ir.backends.cuda.emitters.pointwise import computed
 from alexnet_ir.backends.cuda.site import Emit, EmitFused, Site, kernel, text
 from alexnet_ir.backends.emission.commands import Command, Emission, Launch, Table, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace
+from alexnet_ir.backends.emission.views import stored_alike
 from alexnet_ir.ir.layout import STORED_BYTES, Layout, Stored
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.fused import Fused

@@ -10,11 +10,11 @@ from alexnet_ir.backends.cpu.isa import Isa
 from alexnet_ir.backends.cpu.machine import NativeMachine
 from alexnet_ir.backends.cpu.program import CEmitter
 from alexnet_ir.backends.cpu.toolchain import toolchain
-from alexnet_ir.backends.emission.commands import Call
+from alexnet_ir.backends.emission.commands import Call, Command
 from alexnet_ir.ir.op import Array, Op
 from tests.backends.emitted import expected, run_emitted
 
-__all__ = ["expected", "kernels", "needs_cc", "run"]
+__all__ = ["commands", "expected", "kernels", "needs_cc", "run"]
 
 TOOLS = toolchain()
 needs_cc = pytest.mark.skipif(TOOLS is None, reason="emitted C needs a C compiler")
@@ -45,12 +45,16 @@ def run(
     )
 
 
+def commands(
+    op: Op, operands: Sequence[Array], *, isa: Isa | None = None, exact: bool = False, channels_last: bool = True
+) -> list[Command]:
+    """What an op runs, in order."""
+    found: list[Command] = []
+    emit = CEmitter(machine(isa).isa, 2, exact).emit
+    run_emitted(op, operands, emit, lambda commands, resolve: found.extend(commands), channels_last=channels_last)
+    return found
+
+
 def kernels(op: Op, operands: Sequence[Array], *, isa: Isa | None = None, exact: bool = False) -> list[str]:
     """The names of the kernels that an op calls, in order; none where it runs by its meaning."""
-    names: list[str] = []
-
-    def see(commands: Sequence[object], resolve: object) -> None:
-        names.extend(command.kernel.name for command in commands if isinstance(command, Call))
-
-    run_emitted(op, operands, CEmitter(machine(isa).isa, 2, exact).emit, see)
-    return names
+    return [c.kernel.name for c in commands(op, operands, isa=isa, exact=exact) if isinstance(c, Call)]

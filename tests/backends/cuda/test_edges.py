@@ -19,7 +19,8 @@ from alexnet_ir.backends.cuda.emit import FUSED, emit
 from alexnet_ir.backends.cuda.emitters import normalize, pointwise, relayout, updates
 from alexnet_ir.backends.cuda.gpu import GPUS, PRECISIONS, Gpu
 from alexnet_ir.backends.cuda.host.machine import HostMachine
-from alexnet_ir.backends.cuda.site import constant, site_of
+from alexnet_ir.backends.cuda.site import CUDA, site_of
+from alexnet_ir.backends.emission import views
 from alexnet_ir.backends.emission.commands import MOST_BLOCKS, Command, Emission, Gemm, Launch, Place, Table
 from alexnet_ir.backends.emission.site import ALIGNMENT
 from alexnet_ir.backends.target import FUSIONS
@@ -305,8 +306,8 @@ def test_groups_that_a_grid_does_not_have() -> None:
 
 
 def test_numbers_beyond_an_int() -> None:
-    assert constant("N", 2**31 - 1) == "int N = 2147483647"
-    assert constant("N", 2**31) == "index_t N = 2147483648"
+    assert CUDA.constant("N", 2**31 - 1) == "constexpr int N = 2147483647;\n"
+    assert CUDA.constant("N", 2**31) == "constexpr index_t N = 2147483648;\n"
 
 
 # --- with the limits taken down ---------------------------------------------------------------------------------------
@@ -331,6 +332,7 @@ def test_normalisation_through_memory(channels_last: bool, monkeypatch: pytest.M
 @pytest.mark.parametrize("last", [(True, True, True), (False, True, False)])
 def test_more_elements_than_ints(last: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pointwise, "INTS", 1)
+    monkeypatch.setattr(views, "INTS", 1)
     x, y = normal(2, 6, 3, 5), normal(2, 6, 3, 5, seed=1)
     agree(Add(), [x, y], channels_last=last)
     agree(BatchNormInference(), [x, *np.abs(normal(4, 6))], channels_last=[last[0], *[False] * 4, last[-1]])
