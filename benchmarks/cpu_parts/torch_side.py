@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -29,18 +29,17 @@ class TorchSide:
         self._net = self._module()
         if job.train:
             groups = [{"params": [p], "lr": RATE * lr, "weight_decay": job.weight_decay * decay}
-                      for name, p in self._net.named_parameters() for lr, decay in [self._factors[name]]]  # fmt: skip
+                      for name, p in self._net.named_parameters() for lr, decay in [job.factors[name]]]  # fmt: skip
             self._optimizer = torch.optim.SGD(groups, momentum=job.momentum, fused=variant.tuned or None)
         if variant.compiled and not job.train:
             import torch._inductor.config as inductor
 
             inductor.freezing = True
-        called = self._loss if job.train else self._scores
-        self._called = torch.compile(called, dynamic=False) if variant.compiled else called
+        called: Any = self._loss if job.train else self._scores
+        self._called: Any = torch.compile(called, dynamic=False) if variant.compiled else called
 
     def _module(self) -> nn.Module:
         job, variant = self._job, self._variant
-        self._factors = {name.replace("/", "."): both for name, both in job.factors.items()}
         # what is compiled as a whole has no use for bodies that are compiled by themselves
         compile: Any = (lambda body: body) if variant.compiled else partial(torch.compile, dynamic=False)
 
@@ -50,10 +49,10 @@ class TorchSide:
             return PooledNorm() if job.key == "cifar18" else ModuleLrn(groups)
 
         net = TWINS[job.key](job.shapes, norm, 0.5 if job.dropout else 0.0).train(job.train)
-        net = net.to(memory_format=self._layout)  # type: ignore[call-overload]
+        net.to(memory_format=self._layout)  # type: ignore[call-overload]
         with torch.no_grad(), np.load(job.start) as start:
             for name, tensor in self._tensors(net):
-                tensor.copy_(torch.from_numpy(start[name.replace(".", "/")]))
+                tensor.copy_(torch.from_numpy(start[name]))
         return net
 
     def _tensors(self, net: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -77,9 +76,9 @@ class TorchSide:
         with torch.inference_mode():
             return self._called(self._images).numpy()  # type: ignore[no-any-return]
 
-    def weights(self) -> Mapping[str, NDArray[np.float32]]:
-        """As they are, by our names but for dots."""
-        return {name: tensor.detach().numpy() for name, tensor in self._tensors(self._net)}
+    def weights(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """As they are."""
+        return ((name, tensor.detach().numpy()) for name, tensor in self._tensors(self._net))
 
     def _scores(self, images: Tensor) -> Tensor:
         return self._net(images.to(torch.float32, memory_format=self._layout).sub_(self._mean))  # type: ignore[no-any-return]

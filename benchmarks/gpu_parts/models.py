@@ -48,6 +48,7 @@ train measured {{
 """
 CLASSES, FEW = 1000, 10
 """Of the nets, and of the smaller ones of a rehearsal."""
+CROPS = re.compile(r"random_crop\(224\), |, (ten|center)_crop\(224\)")
 DROPOUT = re.compile(r"\s*-> dropout\([^)]*\)")
 
 
@@ -60,13 +61,18 @@ class Net:
     text: str
     smaller: tuple[tuple[str, str], ...]
 
-    def model(self, batch: int, tiny: bool, dropout: bool = True) -> Model:
-        """It at a batch, with its dropout or without, and the same recipe for all; placements as its file has them."""
-        text, classes = self.text, FEW if tiny else CLASSES
-        for old, new in (*self.smaller, (f"classes = {CLASSES}", f"classes = {FEW}")) if tiny else ():
+    def source(self, tiny: bool, dropout: bool = True) -> str:
+        """Its file's text, with its dropout or without."""
+        text = self.text
+        for old, new in self.smaller if tiny else ():
             assert old in text
             text = text.replace(old, new)
-        text = text if dropout else DROPOUT.sub("", text)
+        text = CROPS.sub("", text.replace(f"classes = {CLASSES}", f"classes = {FEW}")) if tiny else text
+        return text if dropout else DROPOUT.sub("", text)
+
+    def model(self, batch: int, tiny: bool, dropout: bool = True) -> Model:
+        """It at a batch, with its dropout or without, and the same recipe for all; placements as its file has them."""
+        text, classes = self.source(tiny, dropout), FEW if tiny else CLASSES
         net, _, rest = text.partition("\ndata ")
         _, between, place = rest.partition("\nplace ")
         named = re.search(r"^net (\w+)", net, re.MULTILINE)
@@ -75,18 +81,19 @@ class Net:
         return read_model(f"{net}{recipe}{between}{place}")
 
 
-def _example(name: str) -> str:
+def example(name: str) -> str:
+    """The text of a file in examples/."""
     return (EXAMPLES / f"{name}.alx").read_text(encoding="utf-8")
 
 
-_SIXTH = (("conv(96,", "conv(16,"), ("conv(256,", "conv(16,"), ("conv(384,", "conv(32,"), ("fc(4096", "fc(24"))
+SIXTH = (("conv(96,", "conv(16,"), ("conv(256,", "conv(16,"), ("conv(384,", "conv(32,"), ("fc(4096", "fc(24"))
 NETS = {
     net.key: net
     for net in (
-        Net("alexnet", "AlexNet, the paper's", _example("alexnet"), (("3, 224, 224", "3, 64, 64"), *_SIXTH)),
+        Net("alexnet", "AlexNet, the paper's", example("alexnet"), (("3, 224, 224", "3, 64, 64"), *SIXTH)),
         Net("torchvision", "torchvision's AlexNet, without LRN", TORCHVISION,
-            (("3, 224, 224", "3, 64, 64"), ("conv(64,", "conv(16,"), ("conv(192,", "conv(16,"), *_SIXTH[1:])),
-        Net("resnet18", "ResNet-18", _example("resnet18"),
+            (("3, 224, 224", "3, 64, 64"), ("conv(64,", "conv(16,"), ("conv(192,", "conv(16,"), *SIXTH[1:])),
+        Net("resnet18", "ResNet-18", example("resnet18"),
             (("3, 224, 224", "3, 32, 32"), ("conv(64, 7", "conv(8, 7"), ("basic(64)", "basic(8)"),
              ("basic(128", "basic(8"), ("basic(256", "basic(8"), ("basic(512", "basic(8"))),
     )
