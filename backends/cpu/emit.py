@@ -16,6 +16,7 @@ from alexnet_ir.backends.cpu.emitters import (
     pooling,
     products,
     reductions,
+    updates,
 )
 from alexnet_ir.backends.cpu.site import Emit, EmitFused, Site
 from alexnet_ir.backends.emission.commands import Emission, Meaning
@@ -32,8 +33,9 @@ EMITTERS: Mapping[type[Op], Emit] = {
     **pooling.EMITTERS,
     **products.EMITTERS,
     **reductions.EMITTERS,
+    **updates.EMITTERS,
 }
-FUSED: Mapping[str, EmitFused] = {**batchnorm.FUSED, **losses.FUSED, **normalize.FUSED}
+FUSED: Mapping[str, EmitFused] = {**batchnorm.FUSED, **losses.FUSED, **normalize.FUSED, **updates.FUSED}
 """By the rule that made the fused op: those that are more than a head with an epilogue."""
 
 
