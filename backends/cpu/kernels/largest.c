@@ -27,10 +27,11 @@ INLINE void compare(float *restrict best, int *restrict cells, const float *rest
     float largest = best[c];
     int which = cells[c];
     UNROLL for (int j = 0; j < columns; j++) {
-      const float v = from[c * stride + j * across];
-      const int is_better = !(v <= largest) & (largest == largest);
-      largest = is_better ? v : largest;
-      which = is_better ? cell + j : which;
+      const float v = from[c * stride + j * across], old = largest;
+      const float larger = v <= old ? old : v;  // one condition to a choice, or the loop is not vectorised
+      const int where = v <= old ? which : cell + j;
+      largest = old == old ? larger : old;
+      which = old == old ? where : which;
     }
     best[c] = largest;
     cells[c] = which;
