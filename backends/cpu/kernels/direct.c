@@ -19,6 +19,7 @@ INLINE void tile(const int pixels, const float *x, const float *f, float *y, ind
       const float *p = x + j * RUN_STEP;
       for (int c = 0; c < RUN; c++, p++, f += BLOCK) {
         vec filter[VECTORS];
+        FORGET(p);
         UNROLL for (int v = 0; v < VECTORS; v++) filter[v] = LOAD(f + v * W);
         UNROLL for (int q = 0; q < pixels; q++)
           UNROLL for (int v = 0; v < VECTORS; v++) sum[q][v] += p[(index_t)q * STRIDE_W * PIXEL] * filter[v];

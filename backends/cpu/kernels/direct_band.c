@@ -43,5 +43,9 @@ INLINE const float *source(const X_T *image, float *band, int top, int bottom) {
 #endif
 }
 
+// Hides where p points from the compiler, which then reads once more what an earlier turn of a loop has read: kept, that
+// would take the registers of the sums.
+#define FORGET(p) __asm__("" : "+r"(p))
+
 // ceil(a / b), for b > 0
 INLINE int quotient_up(int a, int b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }

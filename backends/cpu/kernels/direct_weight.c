@@ -22,6 +22,7 @@ INLINE void tile(const int taps, const float *x, const float *grad, float *sums,
     const float *from = x, *pixel = grad;
     for (int q = 0; q < G_W; q++, from += STRIDE_W * PIXEL, pixel += GRAD_PIXEL) {
       vec kernels[VECTORS];
+      FORGET(from);
       UNROLL for (int v = 0; v < VECTORS; v++) kernels[v] = LOAD(pixel + v * W);
       UNROLL for (int r = 0; r < taps; r++)
         UNROLL for (int v = 0; v < VECTORS; v++) sum[r][v] += from[r] * kernels[v];
