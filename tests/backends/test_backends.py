@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 
 from alexnet_ir.backends.base import Backend
+from alexnet_ir.backends.cpu.backend import CpuBackend
+from alexnet_ir.backends.cpu.isa import AVX2, SSE, Isa
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.compile import compiler
@@ -23,15 +25,19 @@ from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import Add, Identity, Scale
 from alexnet_ir.setup import CPU, Setup
-from alexnet_ir.training.step import TrainingStep, InitialValues
+from alexnet_ir.training.step import InitialValues, TrainingStep
 
 from .. import strategies
+from .cpu.running import needs_cc
 from .cuda.running import needs_gxx
 
 REFERENCE = ReferenceBackend()
 REFERENCE32 = ReferenceBackend(np.dtype("f4"))
 HOST = CudaBackend(GPUS["sm_90"], "fp32", HostMachine())
-ALL: dict[str, Backend] = {"reference-f64": REFERENCE, "reference-f32": REFERENCE32, "cpu": NumpyBackend()}
+NUMPY, EMITTED = NumpyBackend(), CpuBackend(threads=2)
+ALL: dict[str, Backend] = {
+    "reference-f64": REFERENCE, "reference-f32": REFERENCE32, "numpy": NUMPY, "cpu": EMITTED
+}  # fmt: skip
 EACH = pytest.mark.parametrize(
     "backend",
     [
@@ -68,13 +74,11 @@ def losses(grown: strategies.Grown, backend: Backend, steps: int = 3) -> tuple[l
     return found, dict(step.weights)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(strategies.nets())
-def test_any_net_trains_alike_everywhere(grown: strategies.Grown) -> None:
+def check_training(grown: strategies.Grown, backend: Backend) -> None:
     """Against float64; where float32 itself loses digits, a backend may lose as many."""
     exact, weights = losses(grown, REFERENCE)
     plain, plain_weights = losses(grown, REFERENCE32)
-    fast, fast_weights = losses(grown, NumpyBackend())
+    fast, fast_weights = losses(grown, backend)
     assert np.isfinite(exact).all()
     np.testing.assert_allclose(plain, exact, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(fast, exact, rtol=1e-4, atol=1e-5)
@@ -84,6 +88,30 @@ def test_any_net_trains_alike_everywhere(grown: strategies.Grown) -> None:
         size = np.abs(value).max()
         slack = 1e-3 * size + 10 * np.abs(plain_weights[name] - value).max()
         np.testing.assert_allclose(fast_weights[name], value, rtol=0, atol=slack, err_msg=name)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(strategies.nets())
+def test_any_net_trains_alike_with_numpy(grown: strategies.Grown) -> None:
+    check_training(grown, NUMPY)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(strategies.nets())
+def test_any_net_trains_alike_in_c(grown: strategies.Grown) -> None:
+    check_training(grown, EMITTED)
+
+
+@needs_cc
+@pytest.mark.parametrize("isa", [AVX2, SSE], ids=lambda isa: isa.name)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_c_for_other_vectors_and_threads(isa: Isa, threads: int) -> None:
+    model, found = read_model(TEXT), []
+    for backend in (CpuBackend(threads=threads, isa=isa), EMITTED, REFERENCE):
+        step = TrainingStep(model, Setup(backend))
+        found.append([step(images(4, number), [0, 1, 2, 0]) for number in range(3)])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-4)
 
 
 @needs_gxx
@@ -96,14 +124,25 @@ def test_any_net_trains_alike_as_emitted_kernels(grown: strategies.Grown) -> Non
     np.testing.assert_allclose(emitted, exact, rtol=1e-4, atol=1e-5 + 10 * np.abs(np.subtract(plain, exact)).max())
 
 
-@settings(max_examples=25, deadline=None)
-@given(strategies.nets())
-def test_the_same_seed_is_the_same_bits(grown: strategies.Grown) -> None:
-    first, weights = losses(grown, NumpyBackend(), 2)
-    second, again = losses(grown, NumpyBackend(), 2)
+def check_bits(grown: strategies.Grown, backend: Backend) -> None:
+    first, weights = losses(grown, backend, 2)
+    second, again = losses(grown, backend, 2)
     assert first == second
     for name, value in weights.items():
         np.testing.assert_array_equal(again[name], value)
+
+
+@settings(max_examples=25, deadline=None)
+@given(strategies.nets())
+def test_the_same_seed_is_the_same_bits_with_numpy(grown: strategies.Grown) -> None:
+    check_bits(grown, NUMPY)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(strategies.nets())
+def test_the_same_seed_is_the_same_bits_in_c(grown: strategies.Grown) -> None:
+    """On more threads than there may be cores; what is drawn is what was compiled before."""
+    check_bits(grown, CpuBackend(threads=3))
 
 
 @EACH
@@ -165,7 +204,7 @@ def test_scores_do_not_depend_on_who_else_is_asked(backend: Backend) -> None:
 @settings(max_examples=25, deadline=None)
 @given(strategies.nets())
 def test_prediction_of_any_net_does_not_train_it(grown: strategies.Grown) -> None:
-    step = TrainingStep(read_model(grown.text), Setup(NumpyBackend()))
+    step = TrainingStep(read_model(grown.text), Setup(NUMPY))
     before = dict(step.weights)
     given = grown.feeds()["image"]
     scores = step.predict(given)
@@ -179,7 +218,7 @@ def test_prediction_of_any_net_does_not_train_it(grown: strategies.Grown) -> Non
 @given(strategies.nets())
 def test_no_run_writes_on_what_it_is_fed(grown: strategies.Grown) -> None:
     graph = training_graph(read_model(grown.text))
-    for backend in (REFERENCE32, NumpyBackend()):
+    for backend in (REFERENCE32, NUMPY):
         plan = plan_of(graph)
         executable = backend.build(plan, backend.storage(plan, strategies.initial(graph)))
         feeds = grown.feeds()
