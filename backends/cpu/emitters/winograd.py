@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +60,12 @@ def convolution(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emission
     outers, inners = result.shape[1] // op.groups, x.shape[1] // op.groups
     pads = [algorithm.taps - 1 - op.pad[a][0] if backward else op.pad[a][0] for a in range(2)]
     workspace, padded = Workspace(), round_up(outers, width)
-    filters = workspace.take(4 * algorithm.products * op.groups * padded * inners)
+    upoint = op.groups * padded * inners + width
+    filters = workspace.take(4 * algorithm.products * upoint)
     kept = workspace.nbytes
     blocks = blocks_of(tiles_of(algorithm, x.shape[0], (result.shape[2], result.shape[3])), site)
-    wide = round_up(x.shape[1], width) + op.groups * padded
-    scratch = workspace.take(4 * blocks.count * algorithm.products * blocks.tiles * wide)
+    lengths = (x.shape[1], op.groups * padded)
+    scratch = workspace.take(blocks.count * transformed(algorithm, blocks.tiles, lengths, width))
     source = kernel(
         "winograd.c",
         "winograd",
@@ -72,14 +74,14 @@ def convolution(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emission
         generated=line("data", algorithm.data) + line("output", algorithm.output) + epilogue.source(C),
         before=("winograd_tiles.c",),
     )
-    of_x = (*ints(x.shape[0]), *maps(x), *ints(x.shape[1], *pads), filters)
+    of_x = (*ints(x.shape[0]), *maps(x), *ints(x.shape[1], *pads), filters, np.int64(upoint))
     of_result = (*maps(result), *ints(result.shape[1], op.groups), scratch, *ints(blocks.tiles, blocks.together))
     call = Call(source, (*of_x, *of_result, *epilogue.arguments))
-    prologue = (_filters(site, algorithm, weight, filters),)
+    prologue = (_filters(site, algorithm, weight, filters, upoint),)
     return Emission((call,), workspace.nbytes, algorithm.about, prologue, kept)
 
 
-def _filters(site: Site, algorithm: Winograd, weight: Tensor, filters: Place) -> Command:
+def _filters(site: Site, algorithm: Winograd, weight: Tensor, filters: Place, upoint: int) -> Command:
     """Transforms the filters. Of the gradient of an input, its channels are what a product has as columns."""
     assert isinstance(site.op, ConvAttributes)
     groups, backward = site.op.groups, isinstance(site.op, ConvGradInput)
@@ -95,7 +97,12 @@ def _filters(site: Site, algorithm: Winograd, weight: Tensor, filters: Place) ->
     )
     lengths = ints(groups, *(reversed(each) if backward else each))
     strides = [np.int64(stride) for stride in (by_kernel * each[0], *steps, *by_tap)]
-    return Call(source, (weight.place, *lengths, *strides, np.int32(backward), filters))
+    return Call(source, (weight.place, *lengths, *strides, np.int32(backward), filters, np.int64(upoint)))
+
+
+def transformed(algorithm: Winograd, tiles: int, channels: Sequence[int], width: int) -> int:
+    """Bytes of so many tiles of so many channels each: see `spread` in kernels/winograd_tiles.c."""
+    return 4 * algorithm.products * sum(tiles * width * (-(-count // width) | 1) + width for count in channels)
 
 
 def constants(algorithm: Winograd, isa: Isa) -> dict[str, int]:

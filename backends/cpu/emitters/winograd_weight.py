@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alexnet_ir.backends.cpu.emitters.pointwise import computed
-from alexnet_ir.backends.cpu.emitters.winograd import Blocks, constants, ints, maps, step, tiles_of
+from alexnet_ir.backends.cpu.emitters.winograd import Blocks, constants, ints, maps, step, tiles_of, transformed
 from alexnet_ir.backends.cpu.site import Site, kernel
 from alexnet_ir.backends.cpu.winograd import Winograd, line, transposed
 from alexnet_ir.backends.emission.commands import Call, Command, Emission
@@ -26,12 +26,12 @@ def filter_gradient(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emis
     assert isinstance(op, ConvGradWeight)
     kernels, channels = gradient.shape[1] // op.groups, x.shape[1] // op.groups
     deep = op.groups * round_up(kernels, width)
-    sums = 4 * algorithm.products * deep * round_up(channels, step(site.isa))
-    tile = 4 * algorithm.products * (round_up(x.shape[1], width) + deep)
+    sums = 4 * algorithm.products * (deep * round_up(channels, step(site.isa)) + width)
+    tile = 4 * algorithm.products * (x.shape[1] + deep)
     tiles = tiles_of(algorithm, x.shape[0], (gradient.shape[2], gradient.shape[3]))
     blocks = blocks_of(tiles, tile, sums, site.threads)
     workspace = Workspace()
-    scratch = workspace.take(blocks.count * (sums + blocks.tiles * tile))
+    scratch = workspace.take(blocks.count * (sums + transformed(algorithm, blocks.tiles, (x.shape[1], deep), width)))
     source = kernel(
         "winograd_weight.c",
         "winograd_weight",

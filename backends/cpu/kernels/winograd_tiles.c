@@ -4,6 +4,10 @@
 
 #define POINTS (A * A)
 
+// Floats of a row of so many channels: vectors of an odd number, as are those from point to point, so that what lies
+// below one another falls into different sets of a cache.
+INLINE index_t spread(int channels) { return ((channels + W - 1) / W | 1) * W; }
+
 // `name`_transform: y = matrix x matrix^T, where x is IN x IN vectors, `xi` from row to row, `xj` from column to column, and y
 // is OUT x OUT vectors, `point` from one to the next. The generated `name`_line does a row or a column.
 #define TRANSFORM(name, IN, OUT)                                                                            \

@@ -18,26 +18,26 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
   const index_t tiles = (index_t)n * map;
   const int padded = (each + W - 1) / W * W, pairs = (padded + 2 * W - 1) / (2 * W);
   const int rows = (depth + STEP - 1) / STEP * STEP;
-  const index_t wide = (channels + W - 1) / W * W, deep = (index_t)groups * padded;
-  const index_t of_point = (index_t)groups * padded * rows, sums = POINTS * of_point;
-  const index_t own = sums + POINTS * block * (wide + deep);
+  const index_t wide = spread(channels), deep = spread(groups * padded);
+  const index_t vpoint = block * wide + W, dpoint = block * deep + W;
+  const index_t spoint = (index_t)groups * padded * rows + W, sums = POINTS * spoint;
+  const index_t own = sums + POINTS * (vpoint + dpoint);
 #pragma omp parallel
   {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int rank = together ? thread : 0, team = together ? threads : 1;
     const int used = together ? 1 : (int)least(threads, (tiles + block - 1) / block);
-    float *sum = scratch + (together ? 0 : thread * own), *v = sum + sums, *d = v + POINTS * block * wide;
+    float *sum = scratch + (together ? 0 : thread * own), *v = sum + sums, *d = v + POINTS * vpoint;
     const index_t start = together ? 0 : (index_t)thread * block;
     for (index_t first = start; first < tiles; first += (index_t)(together ? 1 : threads) * block) {
       const int count = (int)least(block, tiles - first);
       for (int t = rank; t < count; t += team) {
         const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
         const int across = (int)((first + t) % map) % grid.across;
-        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide,
-               block * wide);
+        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, vpoint);
         for (int group = 0; group < groups; group++)
           window(M, gradient_transform, dy + image * yn + group * each * yc, results, each, down * M, across * M,
-                 d + t * deep + group * padded, block * deep);
+                 d + t * deep + group * padded, dpoint);
       }
       if (together) {
 #pragma omp barrier
@@ -45,9 +45,9 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
       const int units = POINTS * groups * pairs;
       for (int unit = (int)((index_t)units * rank / team); unit < (int)((index_t)units * (rank + 1) / team); unit++) {
         const int pair = unit % pairs * 2 * W, group = unit / pairs % groups, point = unit / pairs / groups;
-        const float *from = v + (index_t)point * block * wide + group * depth;
-        const float *by = d + (index_t)point * block * deep + group * padded + pair;
-        float *to = sum + point * of_point + (index_t)(group * padded + pair) * rows;
+        const float *from = v + point * vpoint + group * depth;
+        const float *by = d + point * dpoint + group * padded + pair;
+        float *to = sum + point * spoint + (index_t)(group * padded + pair) * rows;
         if (padded - pair > W)
           panels_2(depth, count, from, wide, by, deep, to, 2 * W, first > start);
         else
@@ -74,7 +74,7 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
         float taps[W][R][R][W];
         for (int c = 0; c < some; c++) {
           const float *at = scratch + (index_t)(group * padded + pair) * rows + (from + c) * breadth + kernel - pair;
-          weight_transform(at, A * of_point, of_point, taps[c][0][0], W);
+          weight_transform(at, A * spoint, spoint, taps[c][0][0], W);
         }
         for (int k = 0; k < count; k++)
           for (int i = 0; i < R; i++)
