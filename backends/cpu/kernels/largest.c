@@ -1,5 +1,5 @@
-// The largest of a window's cells, of `count` channels side by side, and which cell that was: the first of equals; the first NaN
-// wins. Where all is -infinity, as what lies beyond the map is, it is the first cell in the map.
+// The largest of a window's cells, of `count` channels side by side, and which cell that was: the first of equals; the
+// first NaN wins. Where all is -infinity, as what lies beyond the map is, it is the first cell in the map.
 
 enum { CHUNK = Y_C < 256 ? Y_C : 256 };  // channels at a time, so that their best stay in the nearest cache
 
