@@ -25,8 +25,8 @@ def transcript() -> list[tuple[str, str]]:
 
 
 def without_figures(text: str) -> str:
-    """Rates, losses and errors depend on the machine's arithmetic and speed."""
-    return re.sub(r"[\d,]+ images/s|\d+\.\d+%?", "#", text)
+    """Rates, losses and errors depend on the machine's arithmetic and speed, vectors and threads on what it is."""
+    return re.sub(r"[\d,]+ images/s|\d+\.\d+%?|\w+, \d+ threads?", "#", text)
 
 
 def losses(text: str) -> list[float]:
