@@ -22,6 +22,8 @@ from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput
 
 CACHED_BYTES = 256 << 10
 """Of the source rows that a thread works on: they stay in its second cache, beside the filters of a block."""
+MOST_CELLS = 10
+"""Of a tile. More lose to caches: pixels of many channels lie a power of two apart, in the same few places of them."""
 ITEMS = 4
 """Pieces of work for each thread, at least, where there are so many."""
 
@@ -130,7 +132,7 @@ def vectors_for(channels: int, isa: Isa) -> int:
 
 def tiles(length: int, vectors: int, isa: Isa) -> Tiles:
     """For a line of so many cells: as few tiles as registers allow."""
-    most = min((isa.registers - 1 - vectors) // vectors, 16)
+    most = min((isa.registers - 1 - vectors) // vectors, MOST_CELLS)
     count = -(-length // most)
     cells = -(-length // count)
     return Tiles(vectors, cells, length - (cells - 1) * count, count)
@@ -139,15 +141,12 @@ def tiles(length: int, vectors: int, isa: Isa) -> Tiles:
 # --- operands ---------------------------------------------------------------------------------------------------------
 
 
-def flattened(tensor: Tensor) -> Tensor:
-    """Maps as one row."""
-    n, channels, h, w = tensor.shape
-    return replace(tensor, shape=(n, channels, 1, h * w))
-
-
-def is_pointwise(op: ConvAttributes, size: tuple[int, ...]) -> bool:
-    """Whether each pixel of the result meets one, in its place."""
-    return tuple(size) == (1, 1) and op.stride == (1, 1) and op.pad == ((0, 0), (0, 0))
+def flattened(op: ConvAttributes, size: tuple[int, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Narrow maps as one row, where each pixel of the result meets one, in its place."""
+    is_pointwise = tuple(size) == (1, 1) and op.stride == (1, 1) and op.pad == ((0, 0), (0, 0))
+    if not is_pointwise or tensors[0].shape[3] >= MOST_CELLS:
+        return tensors
+    return tuple(replace(t, shape=(*t.shape[:2], 1, t.shape[2] * t.shape[3])) for t in tensors)
 
 
 def packed(site: Site, axes: Axes, gradient: bool, filters: Place, vectors: int) -> Call:
@@ -234,8 +233,7 @@ def _emission(
     assert isinstance(op, ConvAttributes)
     targets, depth = y.shape[1] // op.groups, x.shape[1] // op.groups
     vectors = vectors_for(targets, site.isa)
-    if is_pointwise(op, weight.shape[2:]) and _gains_by_flattening(y, vectors, site.isa):
-        x, y = flattened(x), flattened(y)
+    x, y = flattened(op, weight.shape[2:], x, y)
     classes = walks(x, y)
     workspace, block = Workspace(), vectors * site.isa.width
     filters = [
@@ -257,12 +255,6 @@ def _emission(
     )
     classed = f", {len(classes)} residue classes" if len(classes) > 1 else ""
     return Emission(commands, workspace.nbytes, f"direct, {works[0]}{classed}", prologue, kept)
-
-
-def _gains_by_flattening(y: Tensor, vectors: int, isa: Isa) -> bool:
-    """Whether maps as one row make notably fewer tiles."""
-    h, w = y.shape[2:]
-    return tiles(h * w, vectors, isa).count < 0.95 * h * tiles(w, vectors, isa).count
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from alexnet_ir.backends.cpu.emitters.direct import (
     Axes,
     flattened,
     forward_axes,
-    is_pointwise,
     most_lines,
     source_constants,
     tiles,
@@ -34,8 +33,7 @@ def conv_grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     op, (grad, x), (weight,) = site.op, site.operands, site.results
     assert isinstance(op, ConvGradWeight)
     assert not epilogue.ops
-    if is_pointwise(op, op.size):
-        grad, x = flattened(grad), flattened(x)
+    grad, x = flattened(op, op.size, grad, x)
     axes = forward_axes(op, op.size, grad.shape[2:])
     targets, depth = weight.shape[0] // op.groups, weight.shape[1]
     vectors = vectors_for(targets, site.isa)
