@@ -21,10 +21,12 @@ from alexnet_ir.ir.graph import Graph, Node, Value
 from alexnet_ir.ir.op import Op, Source
 from alexnet_ir.ir.target import TOGETHER_BYTES, Target
 from alexnet_ir.ir.types import On, Placement, Replicated
+from alexnet_ir.ops.batchnorm import BatchNorm
 from alexnet_ir.ops.conv import Conv, ConvGradInput
 from alexnet_ir.ops.dense import BiasAdd, Fc, FcGradInput
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.elementwise import (
+    Add,
     LeakyRelu,
     LeakyReluGrad,
     Relu,
@@ -213,6 +215,18 @@ class LossWithGrad(Chain):
 
 
 @dataclass(frozen=True)
+class Normalized(Chain):
+    """Batch normalisation with what is done to each element of its result: the batch's statistics leave too."""
+
+    def leaving(self, piece: Piece) -> tuple[Value, ...]:
+        return piece[-1].results[0], *piece[0].results[1:]
+
+    def refusal(self, graph: Graph, piece: Piece) -> str | None:
+        unread = [graph.value_name(v) for v in self.leaving(piece) if not readers_outside(graph, v, piece)]
+        return super().refusal(graph, piece) or (f"nothing reads {listed(unread)}" if unread else None)
+
+
+@dataclass(frozen=True)
 class DroppedMask(Rule):
     """relu_grad(dropout(g), y) is relu_grad(dropout(g), dropout(y)), if both draw the same numbers: where those are
     zero the gradient is zero already, elsewhere the signs are the same. So y can be hidden."""
@@ -289,10 +303,16 @@ MASKED: Ops = (
 """What makes the gradient that a mask is put on."""
 
 
+def _added(pattern: Pattern) -> tuple[Pattern, ...]:
+    """The sum of what a pattern makes and something else."""
+    return tuple(Pattern((Add,), (Read(pattern, operand),)) for operand in (0, 1))
+
+
 def rules(together_bytes: int = TOGETHER_BYTES) -> tuple[Rule, ...]:
     """All rules, in the order in which they are tried: the longest first."""
     loss = Read(Pattern((LossOp,)), 1, 1)
     start = Read(Pattern((Fill,)))
+    batchnorm, gradient = Pattern((BatchNorm,)), Pattern(MASKED)
     return (
         DroppedMask(),
         Chain("bias_relu_dropout", chain((Conv, Fc), (BiasAdd,), (Relu,), (Dropout,))),
@@ -304,7 +324,8 @@ def rules(together_bytes: int = TOGETHER_BYTES) -> tuple[Rule, ...]:
         Chain("lrn_maxpool", chain((Lrn, LocalNorm), (MaxPool,))),
         Chain("maxpool_lrn_grad", chain((MaxPoolGrad,), (LrnGrad,), MASKS)),
         Chain("maxpool_lrn_grad", chain((MaxPoolGrad,), (LrnGrad,))),
-        Chain("grad_relu", chain(MASKED, MASKS)),
+        *(Normalized("batchnorm_relu", Pattern(ACTIVATIONS, (Read(p),))) for p in (*_added(batchnorm), batchnorm)),
+        *(Chain("grad_relu", Pattern(MASKS, (Read(p),))) for p in (*_added(gradient), gradient, Pattern((Add,)))),
         Updates(together_bytes),
     )
 

@@ -39,13 +39,13 @@ def emit_by(
 
 
 def headed(site: S, op: Fused) -> tuple[S, Epilogue]:
-    """A fused op as its head and the pointwise parts after it."""
+    """A fused op as its head and the pointwise parts after the head's first result; the others leave as they are."""
     head, *rest = op.parts
-    count = len(site.operands)
-    assert op.yields == (count + len(op.parts) - 1,)
+    count, others = len(site.operands), len(head.op.result_names) - 1
+    assert op.yields == (count + others + len(rest), *range(count + 1, count + 1 + others))
     assert all(type(part.op) in EXPRESSIONS for part in rest)
     tensors = {number: i for i, number in enumerate(dict.fromkeys(n for p in rest for n in p.operands if n < count))}
-    ops = tuple(Pointwise(p.op, tuple(tensors[n] if n < count else -1 - (n - count) for n in p.operands)) for p in rest)
-    (result,) = site.results
-    epilogue = Epilogue(ops, tuple(site.operands[number] for number in tensors), result.shape)
+    made = {count: -1} | {count + others + i: -1 - i for i in range(1, len(rest))}
+    ops = tuple(Pointwise(p.op, tuple(tensors[n] if n < count else made[n] for n in p.operands)) for p in rest)
+    epilogue = Epilogue(ops, tuple(site.operands[number] for number in tensors), site.results[0].shape)
     return replace(site, op=head.op, operands=tuple(site.operands[n] for n in head.operands)), epilogue

@@ -102,6 +102,61 @@ GRAD_RELU_AFTER = """\
 %tanh2.grad_input = fused(%flat, %fc3.weight, %tanh2) {rule = "grad_relu", parts = [fc_grad_input(0, 1); \
 tanh_grad(3, 2)], yields = (4,)} : f32[2, 72] loc(m.alx:6:8)
 """
+GRAD_SUM = """\
+graph net {
+  input %g : f32[2, 3, 4, 4]
+  input %skip : f32[2, 2, 6, 6]
+  input %y : f32[2, 2, 6, 6]
+  state %conv1.weight : f32[3, 2, 3, 3] = normal(std = 0.1)
+  state %conv2.weight : f32[3, 2, 1, 1] = normal(std = 0.1)
+  %conv1.grad_input = conv_grad_input(%g, %conv1.weight) {input_size = 6} : f32[2, 2, 6, 6]
+  %sum1 = add(%skip, %conv1.grad_input) : f32[2, 2, 6, 6]
+  %relu1.grad_input = relu_grad(%sum1, %y) : f32[2, 2, 6, 6]
+  %sum2 = add(%relu1.grad_input, %skip) : f32[2, 2, 6, 6]
+  %relu2.grad_input = relu_grad(%sum2, %y) : f32[2, 2, 6, 6]
+  output first = %relu1.grad_input
+  output second = %relu2.grad_input
+}
+"""
+GRAD_SUM_AFTER = """\
+%relu1.grad_input = fused(%g, %conv1.weight, %skip, %y) {rule = "grad_relu", parts = [conv_grad_input(0, 1) \
+{input_size = 6}; add(2, 4); relu_grad(5, 3)], yields = (6,)} : f32[2, 2, 6, 6]
+%relu2.grad_input = fused(%relu1.grad_input, %skip, %y) {rule = "grad_relu", parts = [add(0, 1); relu_grad(3, 2)], \
+yields = (4,)} : f32[2, 2, 6, 6]
+"""
+BATCHNORM_RELU = """\
+graph net {
+  input %x : f32[2, 3, 4, 4]
+  input %skip : f32[2, 3, 4, 4]
+  state %norm1.weight : f32[3] = constant(value = 1.0)
+  state %norm1.bias : f32[3] = constant(value = 0.0)
+  %norm1, %norm1.mean, %norm1.variance = batchnorm(%x, %norm1.weight, %norm1.bias) : f32[2, 3, 4, 4], f32[3], f32[3]
+  %relu1 = relu(%norm1) : f32[2, 3, 4, 4]
+  %norm2, %norm2.mean, %norm2.variance = batchnorm(%relu1, %norm1.weight, %norm1.bias) : f32[2, 3, 4, 4], f32[3], \
+f32[3]
+  %sum2 = add(%norm2, %skip) : f32[2, 3, 4, 4]
+  %relu2 = relu(%sum2) : f32[2, 3, 4, 4]
+  %norm3, %norm3.mean, %norm3.variance = batchnorm(%relu2, %norm1.weight, %norm1.bias) : f32[2, 3, 4, 4], f32[3], \
+f32[3]
+  %relu3 = relu(%norm3) : f32[2, 3, 4, 4]
+  output mean1 = %norm1.mean
+  output variance1 = %norm1.variance
+  output mean2 = %norm2.mean
+  output variance2 = %norm2.variance
+  output mean3 = %norm3.mean
+  output y = %relu3
+}
+"""
+BATCHNORM_RELU_AFTER = """\
+%relu1, %relu1.norm1.mean, %relu1.norm1.variance = fused(%x, %norm1.weight, %norm1.bias) {rule = "batchnorm_relu", \
+parts = [batchnorm(0, 1, 2); relu(3)], yields = (6, 4, 5), names = ("norm1.mean", "norm1.variance")} : \
+f32[2, 3, 4, 4], f32[3], f32[3]
+%relu2, %relu2.norm2.mean, %relu2.norm2.variance = fused(%relu1, %norm1.weight, %norm1.bias, %skip) {rule = \
+"batchnorm_relu", parts = [batchnorm(0, 1, 2); add(4, 3); relu(7)], yields = (8, 5, 6), names = ("norm2.mean", \
+"norm2.variance")} : f32[2, 3, 4, 4], f32[3], f32[3]
+%norm3, %norm3.mean, %norm3.variance = batchnorm(%relu2, %norm1.weight, %norm1.bias) : f32[2, 3, 4, 4], f32[3], f32[3]
+%relu3 = relu(%norm3) : f32[2, 3, 4, 4]
+"""
 LOSS_GRAD = """\
 graph net {
   input %x : f32[4, 5]

@@ -15,6 +15,8 @@ from alexnet_ir.passes.base import run_passes
 from alexnet_ir.passes.fuse import FUSIONS, Fuse, fusions
 
 from .fuse_texts import (
+    BATCHNORM_RELU,
+    BATCHNORM_RELU_AFTER,
     BIAS_RELU_DROPOUT,
     BIAS_RELU_DROPOUT_AFTER,
     CONV_BIAS_RELU,
@@ -22,6 +24,8 @@ from .fuse_texts import (
     DEVICES,
     GRAD_RELU,
     GRAD_RELU_AFTER,
+    GRAD_SUM,
+    GRAD_SUM_AFTER,
     LOSS_GRAD,
     LOSS_GRAD_AFTER,
     LRN_MAXPOOL,
@@ -63,7 +67,9 @@ def names(report: object) -> list[str]:
         (["conv_bias_relu"], CONV_BIAS_RELU, CONV_BIAS_RELU_AFTER),
         (["lrn_maxpool", "maxpool_lrn_grad"], LRN_MAXPOOL, LRN_MAXPOOL_AFTER),
         (["bias_relu_dropout", "grad_relu"], BIAS_RELU_DROPOUT, BIAS_RELU_DROPOUT_AFTER),
+        (["batchnorm_relu"], BATCHNORM_RELU, BATCHNORM_RELU_AFTER),
         (["grad_relu"], GRAD_RELU, GRAD_RELU_AFTER),
+        (["grad_relu"], GRAD_SUM, GRAD_SUM_AFTER),
         (["loss_grad"], LOSS_GRAD, LOSS_GRAD_AFTER),
         (["loss_grad"], TWO_LOSSES, TWO_LOSSES_AFTER),
         (["updates"], UPDATES, UPDATES_AFTER),

@@ -148,7 +148,7 @@ def test_twice_is_once(grown: strategies.Grown) -> None:
 
 @pytest.mark.parametrize("rule", FUSIONS)
 def test_each_rule_alone(rule: str) -> None:
-    graph = training_graph(read_model(ALEXNET))
+    graph = training_graph(read_model(RESIDUAL if rule == "batchnorm_relu" else ALEXNET))
     alone = Target("one", fusions=frozenset([rule]))
     after = run_passes(graph, [Fuse(alone)])
     verify(after)
@@ -165,6 +165,30 @@ net Small {
 }
 train t { batch: 2 stop: steps(2) optimizer: sgd(lr = 0.1, momentum = 0.9) }
 """
+
+
+RESIDUAL = """\
+alx 1
+net Residual {
+  image = input(2, 6, 6)
+  x = image -> conv(4, 3, pad = 1, bias = none) -> batchnorm -> relu
+  y = x -> conv(4, 3, pad = 1, bias = none) -> batchnorm
+  return add(y, x) -> relu -> flatten -> fc(3)
+}
+train t { batch: 2 stop: steps(2) optimizer: sgd(lr = 0.1, momentum = 0.9) }
+"""
+
+
+def test_a_residual_net() -> None:
+    """No step does nothing but add, or put a mask on, what another one made."""
+    report = fusions(training_graph(read_model(RESIDUAL)), ALL)
+    assert {str(fusion) for fusion in report.fusions if fusion.rule in ("batchnorm_relu", "grad_relu")} == {
+        "batchnorm1 + relu1",
+        "batchnorm2 + add1 + relu2",
+        "conv2.grad_input + relu1.grad + relu1.grad_input",
+        "flatten1.grad_input + relu2.grad_input",
+    }
+    assert not report.refusals
 
 
 def test_a_net_like_alexnet() -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from alexnet_ir.backends.cpu.emitters.reductions import DOUBLE, rows, summed
-from alexnet_ir.backends.cpu.site import C, Emit, Site, kernel
+from alexnet_ir.backends.cpu.site import C, Emit, EmitFused, Site, kernel
 from alexnet_ir.backends.emission.commands import Call, Emission
 from alexnet_ir.backends.emission.epilogue import Epilogue
+from alexnet_ir.backends.emission.heads import headed
 from alexnet_ir.backends.emission.site import Workspace
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad
+from alexnet_ir.ops.fused import Fused
 
 
 def batchnorm(site: Site, epilogue: Epilogue) -> Emission:
-    """Normalised, and the batch's mean and variance."""
+    """Normalised, with what is done to each element of it; and the batch's mean and variance."""
     assert isinstance(site.op, BatchNorm)
     (input, weight, bias), (result, mean, variance) = site.operands, site.results
-    x, out = rows(input, result, apart=bool(epilogue.ops))
+    x, out, *_ = rows(input, result, *(t for t in epilogue.tensors if t.shape == result.shape))
+    epilogue = epilogue.reshaped(out.shape) if out.shape != result.shape else epilogue
     source = kernel(
         "batchnorm.c",
         "batchnorm",
@@ -50,5 +53,13 @@ def batchnorm_grad(site: Site, epilogue: Epilogue) -> Emission:
     return Emission((Call(source, arguments),), workspace.nbytes)
 
 
+def batchnorm_relu(site: Site) -> Emission:
+    """With what is fused behind it."""
+    assert isinstance(site.op, Fused)
+    return batchnorm(*headed(site, site.op))
+
+
 EMITTERS: dict[type[Op], Emit] = {BatchNorm: batchnorm, BatchNormGrad: batchnorm_grad}
 """By the class of op."""
+FUSED: dict[str, EmitFused] = {"batchnorm_relu": batchnorm_relu}
+"""By rule."""

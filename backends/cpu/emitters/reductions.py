@@ -20,11 +20,13 @@ DOUBLE = 8
 """Bytes."""
 
 
-def rows(*tensors: Tensor, apart: bool = False) -> tuple[Tensor, ...]:
-    """Tensors of one shape as [n, c, h, w]: of few axes, so that kernels are alike, unless they are to be kept `apart`
-    (an epilogue says which element is where)."""
-    views = tensors if apart else by_channel(*tensors)
-    return tuple(replace(t, shape=(*t.shape, 1, 1)[:4]) for t in views)
+def rows(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors of one shape as [n, c, h, w]; where they lie so, as [n h w, c, 1, 1]: one kernel does for all maps."""
+    return tuple(_four(t) for t in by_channel(*tensors))
+
+
+def _four(tensor: Tensor) -> Tensor:
+    return replace(tensor, shape=(*tensor.shape, 1, 1)[:4])
 
 
 def summed(
@@ -58,7 +60,7 @@ def bias_grad(site: Site, epilogue: Epilogue) -> Emission:
     assert not epilogue.ops
     assert isinstance(site.op, BiasGrad)
     grad, positions = bias_columns(site.op, site.operands[0])
-    (x,) = rows(grad, apart=True)
+    x = _four(grad)
     return _totals(site, x, x, (), "VALUE", positions=positions)
 
 

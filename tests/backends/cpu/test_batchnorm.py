@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from alexnet_ir.backends.cpu.isa import AVX2, SSE, Isa
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad
+from alexnet_ir.ops.elementwise import Add, Relu
+from alexnet_ir.ops.fused import Fused, Part
 
 from .running import expected, needs_cc, run
 from .test_reductions import agrees, normal
@@ -59,6 +61,24 @@ def test_over_an_operand() -> None:
     agrees(BatchNorm(), operands[1:4], over={0: 0})
     for operand in (0, 1):
         agrees(BatchNormGrad(), operands, over={0: operand})
+
+
+def with_relu(*behind: Part, operands: int) -> Fused:
+    """Fused, with the statistics."""
+    numbers = range(operands, operands + 3)
+    parts = (Part(BatchNorm(), (0, 1, 2)), *behind)
+    return Fused("batchnorm_relu", parts, (numbers[2] + len(behind), *numbers[1:]), ("mean", "variance"))
+
+
+@pytest.mark.parametrize("last", [[True] * 5, [True, True, False, False, False]])
+def test_with_what_is_fused_behind_it(last: list[bool]) -> None:
+    shape = (3, 20, 9, 9)
+    operands = [normal(*shape), normal(20), normal(20), normal(*shape)[::-1].copy()]
+    alone = with_relu(Part(Relu(), (3,)), operands=3)
+    agrees(alone, operands[:3], channels_last=[True] * 3 + [last[3]] + [False] * 2)
+    for added in ((4, 3), (3, 4)):
+        joined = with_relu(Part(Add(), added), Part(Relu(), (7,)), operands=4)
+        agrees(joined, operands, channels_last=[True, False, False, last[3], True, False, False])
 
 
 def test_a_mean_far_from_zero_leaves_the_variance() -> None:
