@@ -138,14 +138,17 @@ def l2_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
 def global_avg_pool(site: Site, epilogue: Epilogue) -> Emission:
     """input: one window to a map."""
     (x,), (y,) = site.operands, site.results
-    at = replace(site, op=AvgPool(x.shape[2:]), results=(_as_maps(y),))
+    _, _, height, width = x.shape
+    at = replace(site, op=AvgPool((height, width)), results=(_as_maps(y),))
     return avg_pool(at, epilogue.reshaped((*y.shape, 1, 1)))
 
 
 def global_avg_pool_grad(site: Site, epilogue: Epilogue) -> Emission:
     """grad_output [n, c]."""
     (g,), (y,) = site.operands, site.results
-    at = replace(site, op=AvgPoolGrad(y.shape[2:], input_size=y.shape[2:]), operands=(_as_maps(g),))
+    _, _, height, width = y.shape
+    op = AvgPoolGrad((height, width), input_size=(height, width))
+    at = replace(site, op=op, operands=(_as_maps(g),))
     return avg_pool_grad(at, epilogue)
 
 
