@@ -187,7 +187,7 @@ def test_not_finite_and_pooled() -> None:
     agree(op, [x])
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 @given(st.data())
 def test_shapes_that_vary(data: st.DataObject) -> None:
     draw = data.draw
