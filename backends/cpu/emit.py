@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from alexnet_ir.backends.cpu.emitters import (
     batchnorm,
     conv,
+    local,
     losses,
     normalize,
     pointwise,
@@ -27,6 +28,7 @@ from alexnet_ir.ops.fused import Fused
 EMITTERS: Mapping[type[Op], Emit] = {
     **batchnorm.EMITTERS,
     **conv.EMITTERS,
+    **local.EMITTERS,
     **losses.EMITTERS,
     **normalize.EMITTERS,
     **pointwise.EMITTERS,
