@@ -20,6 +20,11 @@ from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.dropout import Dropout
 from alexnet_ir.ops.shape import Fill
 
+PIECE = 1024
+"""Elements of a row for a thread at a time."""
+TURNED = 32, 64
+"""Rows of the result, and elements of each, that are turned over together: they stay in the nearest cache."""
+
 
 def computed(site: Site, out: Tensor, x: Tensor, epilogue: Epilogue = NONE) -> Command:
     """out = epilogue(x), both of one logical shape, in any layouts."""
@@ -54,6 +59,7 @@ def _by_rows(site: Site, out: Tensor, x: Tensor, epilogue: Epilogue) -> Command:
         "pointwise",
         site.isa,
         constants={
+            "PIECE": PIECE,
             "LENGTH": length if len(out.shape) == 2 else "length",
             "DRAWS": any(isinstance(part.op, Dropout) for part in epilogue.ops),
         },
@@ -63,21 +69,40 @@ def _by_rows(site: Site, out: Tensor, x: Tensor, epilogue: Epilogue) -> Command:
 
 
 def _by_strides(site: Site, out: Tensor, x: Tensor, epilogue: Epilogue) -> Command:
-    """Tensors that lie otherwise than one another. Lines are put one behind another where both sides let them."""
+    """Tensors that lie otherwise than one another, as lines of channels and pixels. Lines are put one behind another
+    where both sides let them."""
     is_raw = not epilogue.ops and out.layout.stored == x.layout.stored
     out, x = four(out), four(x)
     n, c, h, w = out.shape
-    merges = all(h == 1 or view.steps[2] == w * view.steps[3] for view in (out, x)) or w == 1
-    lines, columns = (1, h * w) if merges else (h, w)
-    constants: dict[str, int] = {"CHANNELS": c, "LINES": lines, "COLUMNS": columns, "WIDTH": w, "RAW": is_raw}
+    merges = w == 1 or all(h == 1 or view.steps[2] == w * view.steps[3] for view in (out, x))
+    lines, pixels = (1, h * w) if merges else (h, w)
+    is_inner = _step(out) > out.steps[1]
+    turned = (_step(x) > x.steps[1]) != is_inner
+    outer, inner = (pixels, c) if is_inner else (c, pixels)
+    is_alike = x.layout.stored == out.layout.stored and STORED_BYTES[x.layout.stored] == 4
+    constants: dict[str, int] = {
+        "LINES": lines,
+        "WIDTH": w,
+        "A": outer,
+        "B": inner,
+        "TILE_A": min(TURNED[0], outer) if turned else 1,
+        "TILE_B": min(TURNED[1], inner) if turned else PIECE,
+        "CHANNELS_INNER": is_inner,
+        "TURNED": turned and is_alike and (x.steps[1], _step(x))[is_inner] == 1,
+    }
     for name, view in (("X", x), ("OUT", out)):
-        step = view.steps[2] if w == 1 else view.steps[3]
-        constants |= {f"{name}_AT": view.start, f"{name}_SN": view.steps[0], f"{name}_SC": view.steps[1]}
-        constants |= {f"{name}_SH": view.steps[2], f"{name}_SP": step}
-    source = kernel(
-        "relayout.c", "relayout", site.isa, constants=constants, generated=_types(out, x) + epilogue.source(C)
-    )
+        image, channel, line, _ = view.steps
+        steps = (_step(view), channel) if is_inner else (channel, _step(view))
+        named = zip(("SN", "SL", "SA", "SB"), (image, line, *steps), strict=True)
+        constants |= {f"{name}_AT": view.start} | {f"{name}_{key}": step for key, step in named}
+    types = f"{_types(out, x)}typedef {'X_T' if is_raw else 'float'} value_t;\n"
+    source = kernel("relayout.c", "relayout", site.isa, constants=constants, generated=types + epilogue.source(C))
     return Call(source, (np.int32(n), x.place, out.place, *epilogue.arguments))
+
+
+def _step(view: View) -> int:
+    """Elements from a pixel to the next one, of another line where a line has but one."""
+    return view.steps[2] if view.shape[3] == 1 else view.steps[3]
 
 
 def _moved(site: Site, out: View, x: View) -> Command:

@@ -42,7 +42,7 @@ def test_one_operand_is_moved(op: Op, last: tuple[bool, ...]) -> None:
 
 
 @pytest.mark.parametrize("last", PAIRS)
-@pytest.mark.parametrize("shape", [(1, 1, 4, 4), (2, 19, 6, 6), (5, 64, 1, 9), (40, 33, 17, 2)])
+@pytest.mark.parametrize("shape", [(1, 1, 4, 4), (2, 19, 6, 6), (5, 64, 1, 9), (40, 33, 17, 2), (1, 70, 9, 9)])
 def test_channels_last_and_first(shape: tuple[int, ...], last: tuple[bool, ...]) -> None:
     for isa in (AVX2, SSE) if shape[0] == 2 else (None,):
         for threads in (1, 3):

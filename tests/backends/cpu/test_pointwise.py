@@ -82,7 +82,7 @@ def test_two_operands(op: Op) -> None:
 
 @pytest.mark.parametrize("isa", [None, AVX2, SSE], ids=str)
 def test_tanh_is_right_to_a_few_digits_of_its_last_place(isa: Isa | None) -> None:
-    bits = np.arange(0, 0x7F800000, 104729, np.uint32).view(np.float32)
+    bits = np.arange(0, 0x7F800000, 104729, dtype=np.uint32).view(np.float32)
     x = np.concatenate([bits, -bits, np.linspace(-10, 10, 10001, dtype="f4")])
     found, wanted = run(Tanh(), [x], isa=isa)[0], np.tanh(x.astype("f8"))
     assert np.max(np.abs(found - wanted) / np.spacing(np.abs(wanted).astype("f4"))) < 1.5
