@@ -93,7 +93,9 @@ class EmittedExecutable:
         step = self.plan.steps[position]
         if place.kind == "workspace":
             kept, offset = self.plan.kept.get(position), place.number
-            if kept is None:
+            if place.nbytes == 0:  # of a step that may have no workspace at all
+                offset = 0
+            elif kept is None:
                 offset += self.plan.workspaces[position].offset
             elif offset < self._emissions[position].kept:
                 offset += kept.offset
