@@ -15,19 +15,32 @@ from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput, ConvGradWeight
 
 FEWEST = 8
-"""Channels and kernels of a group that Winograd takes."""
+"""Channels, and kernels, of a group that Winograd takes; and FEWEST_PAIRS of one with the other."""
+FEWEST_PAIRS = 256
+LARGE = 8
+"""Cells of a map's shorter side from which 4 x 4 results pay for 3 x 3 filters. On smaller maps tiles stand over the
+edge, and there are so few of them that transforming filters to 36 points takes the longest."""
 
 
 def algorithm(site: Site) -> Winograd | None:
-    """Which of Winograd's takes the fewest products; None where a direct convolution is better, or asked for."""
+    """Winograd's for these windows; None where a direct convolution is better, or asked for."""
     op = site.op
     assert isinstance(op, ConvAttributes)
-    kernels = site.results[0] if isinstance(op, ConvGradWeight) else site.operands[1]
     if site.exact or op.stride != (1, 1) or op.dilation != (1, 1):
         return None
-    if min(kernels.shape[0] // op.groups, kernels.shape[1]) < FEWEST:
+    backward = isinstance(op, ConvGradWeight)
+    (kernels, channels, *size), maps = (site.results if backward else site.operands[1:])[0].shape, _maps(site)
+    each = kernels // op.groups
+    if min(each, channels) < FEWEST or each * channels < FEWEST_PAIRS:
         return None
-    return {(3, 3): Winograd(4, 3), (5, 5): Winograd(2, 5)}.get((kernels.shape[2], kernels.shape[3]))
+    large = Winograd(4 if min(maps) >= LARGE else 2, 3)
+    return {(3, 3): large, (5, 5): Winograd(2, 5)}.get((size[0], size[1]))
+
+
+def _maps(site: Site) -> tuple[int, ...]:
+    """Rows and columns that are cut into tiles: of the output, and of the input in an input's gradient."""
+    tiled = site.operands[0] if isinstance(site.op, ConvGradWeight) else site.results[0]
+    return tiled.shape[2:]
 
 
 def conv(site: Site, epilogue: Epilogue) -> Emission:

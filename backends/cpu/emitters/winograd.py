@@ -9,18 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from alexnet_ir.backends.cpu.isa import Isa
-from alexnet_ir.backends.cpu.site import C, Site, kernel
+from alexnet_ir.backends.cpu.site import CDialect, Site, kernel
 from alexnet_ir.backends.cpu.winograd import Winograd, line
 from alexnet_ir.backends.emission.commands import Argument, Call, Command, Emission, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
-from alexnet_ir.backends.emission.site import Workspace, round_up
+from alexnet_ir.backends.emission.site import INTS, Workspace, round_up
 from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ops.conv import ConvAttributes, ConvGradInput
+from alexnet_ir.ops.dropout import Dropout
 
-MOST_TILES = 96
-"""Of a block: what is transformed of them shall stay in a processor's caches."""
+MOST_BYTES = 12 * 2**20
+"""Of a block that a thread has for itself, transformed: two threads' shall stay in a cache of a common size."""
 FEW_TILES = 48
 """With fewer to a thread all share one block: each would read all the filters for them."""
+FEWEST_TILES = 24
+"""Of a block, unless there are no more."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,24 @@ class Blocks:
     """Blocks that exist at a time."""
 
 
+class _AnyLayer(CDialect):
+    """Says of a tensor only what its elements are, so that layers of other lengths share a kernel."""
+
+    def tensor(self, name: str, tensor: Tensor) -> str:
+        return f"typedef {tensor.layout.stored}_t {name}_T;\n"
+
+
+ANY_LAYER = _AnyLayer()
+
+
+def flattened(epilogue: Epilogue, result: Tensor) -> Epilogue | None:
+    """The same on the result as one row, which says nothing of maps: where all tensors lie as the result does."""
+    alike = result.layout.channels_last and all((t.shape, t.layout) == (result.shape, result.layout) for t in epilogue.tensors)
+    has_positions = any(isinstance(part.op, Dropout) for part in epilogue.ops)
+    count = math.prod(result.shape)
+    return epilogue.reshaped((count,)) if alike and not has_positions and epilogue.ops and count < INTS else None
+
+
 def step(isa: Isa) -> int:
     """A third of the rows of a product that are summed in registers, beside two vectors of columns."""
     return 4 if isa.registers >= 32 else 2
@@ -43,11 +64,16 @@ def tiles_of(algorithm: Winograd, batch: int, maps: Pair) -> int:
     return batch * math.prod(-(-length // algorithm.results) for length in maps)
 
 
-def blocks_of(tiles: int, site: Site) -> Blocks:
+def most_tiles(tile: int, filters: int, most_bytes: int) -> int:
+    """Of a block: as large as the filters, so that reading either for the other takes as long. In bytes."""
+    return max(FEWEST_TILES, min(filters, most_bytes) // tile)
+
+
+def blocks_of(tiles: int, most: int, site: Site) -> Blocks:
     """Evenly over the threads."""
     if tiles < FEW_TILES * site.threads and site.threads > 1:
         return Blocks(round_up(tiles, step(site.isa)), True, 1)
-    rounds = -(-tiles // (MOST_TILES * site.threads))
+    rounds = -(-tiles // (most * site.threads))
     return Blocks(round_up(-(-tiles // (rounds * site.threads)), step(site.isa)), False, site.threads)
 
 
@@ -63,15 +89,19 @@ def convolution(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emission
     upoint = op.groups * padded * inners + width
     filters = workspace.take(4 * algorithm.products * upoint)
     kept = workspace.nbytes
-    blocks = blocks_of(tiles_of(algorithm, x.shape[0], (result.shape[2], result.shape[3])), site)
     lengths = (x.shape[1], op.groups * padded)
+    most = most_tiles(4 * algorithm.products * sum(lengths), filters.nbytes, MOST_BYTES)
+    blocks = blocks_of(tiles_of(algorithm, x.shape[0], (result.shape[2], result.shape[3])), most, site)
     scratch = workspace.take(blocks.count * transformed(algorithm, blocks.tiles, lengths, width))
+    flat = flattened(epilogue, result)
     source = kernel(
         "winograd.c",
         "winograd",
         site.isa,
-        constants={**constants(algorithm, site.isa), "WEIGHT": False},
-        generated=line("data", algorithm.data) + line("output", algorithm.output) + epilogue.source(C),
+        constants={**constants(algorithm, site.isa), "WEIGHT": False, "FLAT": flat is not None},
+        generated=line("data", algorithm.data)
+        + line("output", algorithm.output)
+        + (flat or epilogue).source(ANY_LAYER),
         before=("winograd_tiles.c",),
     )
     of_x = (*ints(x.shape[0]), *maps(x), *ints(x.shape[1], *pads), filters, np.int64(upoint))

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from alexnet_ir.backends.cpu.emitters.pointwise import computed
-from alexnet_ir.backends.cpu.emitters.winograd import Blocks, constants, ints, maps, step, tiles_of, transformed
+from alexnet_ir.backends.cpu.emitters.winograd import (
+    Blocks,
+    constants,
+    ints,
+    maps,
+    most_tiles,
+    step,
+    tiles_of,
+    transformed,
+)
 from alexnet_ir.backends.cpu.site import Site, kernel
 from alexnet_ir.backends.cpu.winograd import Winograd, line, transposed
 from alexnet_ir.backends.emission.commands import Call, Command, Emission
@@ -15,9 +24,10 @@ from alexnet_ir.ops.conv import ConvGradWeight
 
 OWN_SUMS = 2**20
 """Bytes of the sums that each thread may have its own of."""
-MOST_BYTES = 24 * 2**20
-"""Of a block that all threads share, and what it has at least: tiles enough to be worth adding to the sums."""
-FEWEST_TILES, MOST_TILES = 96, 384
+MOST_BYTES = 32 * 2**20
+"""Of a block that all threads share, transformed."""
+FEWEST_TILES = 48
+"""Of a block that is a thread's own, unless there are no more."""
 
 
 def filter_gradient(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emission:
@@ -25,13 +35,15 @@ def filter_gradient(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emis
     op, (gradient, x), (result,), width = site.op, site.operands, site.results, site.isa.width
     assert isinstance(op, ConvGradWeight)
     kernels, channels = gradient.shape[1] // op.groups, x.shape[1] // op.groups
-    deep = op.groups * round_up(kernels, width)
-    sums = 4 * algorithm.products * (deep * round_up(channels, step(site.isa)) + width)
+    sums = 4 * algorithm.products * (op.groups * round_up(kernels, width) * round_up(channels, step(site.isa)) + width)
+    deep = op.groups * round_up(kernels, 2 * width)
     tile = 4 * algorithm.products * (x.shape[1] + deep)
     tiles = tiles_of(algorithm, x.shape[0], (gradient.shape[2], gradient.shape[3]))
     blocks = blocks_of(tiles, tile, sums, site.threads)
     workspace = Workspace()
-    scratch = workspace.take(blocks.count * (sums + transformed(algorithm, blocks.tiles, (x.shape[1], deep), width)))
+    of_tiles = transformed(algorithm, blocks.tiles, (x.shape[1],), width)
+    of_tiles += 4 * algorithm.products * (blocks.tiles * deep + width)
+    scratch = workspace.take(blocks.count * (sums + of_tiles))
     source = kernel(
         "winograd_weight.c",
         "winograd_weight",
@@ -51,9 +63,9 @@ def filter_gradient(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emis
 
 
 def blocks_of(tiles: int, tile: int, sums: int, threads: int) -> Blocks:
-    """Of tiles and sums of so many bytes."""
+    """Of tiles and sums of so many bytes. Sums are read and written for each block, filters would be read."""
+    most = most_tiles(tile, 3 * sums // 2, MOST_BYTES)
     if sums <= OWN_SUMS and tiles >= FEWEST_TILES * threads:
-        rounds = -(-tiles // (FEWEST_TILES * threads))
+        rounds = -(-tiles // (most * threads))
         return Blocks(-(-tiles // (rounds * threads)), False, threads)
-    most = min(max(MOST_BYTES // tile, FEWEST_TILES), MOST_TILES)
     return Blocks(-(-tiles // -(-tiles // most)), True, 1)

@@ -27,7 +27,7 @@ void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index
       for (int t = rank; t < count; t += team) {
         const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
         const int across = (int)((first + t) % map) % grid.across;
-        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, vpoint);
+        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, 2 * W, vpoint);
       }
       if (together) {
 #pragma omp barrier
@@ -39,9 +39,9 @@ void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index
         const float *from = v + point * vpoint + group * depth;
         float *to = q + point * qpoint + group * padded + pair * 2 * W;
         if (padded - pair * 2 * W > W)
-          panels_2(count, depth, from, wide, u, 2 * W, to, deep, 0);
+          panels_2(count, depth, from, wide, u, to, deep, 0);
         else
-          panels_1(count, depth, from, wide, u, W, to, deep, 0);
+          panels_1(count, depth, from, wide, u, to, deep, 0);
       }
       if (together) {
 #pragma omp barrier
@@ -58,13 +58,14 @@ void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index
             for (int i = 0; i < rows; i++)
               for (int j = 0; j < columns; j++) {
                 const int row = down * M + i, column = across * M + j;
-                float *to = y + image * yn + channel * yc + row * ys + column * yt;
+                const index_t at = image * yn + channel * yc + row * ys + column * yt;
+                const int first = FLAT ? (int)at : channel;
                 if (yc == 1 && filled == W) {
-                  EPILOGUE_CHUNK(made[i][j], W, image, channel, row, column);
-                  STORE(to, LOAD(made[i][j]));
+                  EPILOGUE_CHUNK(made[i][j], W, image, first, row, column);
+                  STORE(y + at, LOAD(made[i][j]));
                 } else {
-                  EPILOGUE_CHUNK(made[i][j], filled, image, channel, row, column);
-                  for (int c = 0; c < filled; c++) to[c * yc] = made[i][j][c];
+                  EPILOGUE_CHUNK(made[i][j], filled, image, first, row, column);
+                  for (int c = 0; c < filled; c++) y[at + c * yc] = made[i][j][c];
                 }
               }
           }

@@ -49,22 +49,23 @@ INLINE vec fetched(const float *x, index_t sc, int count) {
 }
 
 // The window of SIZE x SIZE cells of an image whose first is (top, left), which may lie outside, transformed into a row
-// of `to`. What lies outside is zero.
+// of `to`, 2 W channels of it `pitch` after those before. What lies outside is zero.
 INLINE void window(const int SIZE, transform_t *transform, const float *x, maps_t at, int channels, int top, int left,
-                   float *to, index_t point) {
+                   float *to, index_t pitch, index_t point) {
   const int i0 = most(0, -top), i1 = least(SIZE, at.h - top), j0 = most(0, -left), j1 = least(SIZE, at.w - left);
   const int inside = i0 == 0 && i1 == SIZE && j0 == 0 && j1 == SIZE && at.sc == 1;
   float cells[A][A][W];
   memset(cells, 0, sizeof cells);
   for (int c = 0; c < channels; c += W) {
+    float *made = to + c / (2 * W) * pitch + c % (2 * W);
     if (inside && c + W <= channels) {
-      transform(x + top * at.sh + left * at.sw + c, at.sh, at.sw, to + c, point);
+      transform(x + top * at.sh + left * at.sw + c, at.sh, at.sw, made, point);
       continue;
     }
     for (int i = i0; i < i1; i++)
       for (int j = j0; j < j1; j++)
         STORE(cells[i][j], fetched(x + (top + i) * at.sh + (left + j) * at.sw + c * at.sc, at.sc, channels - c));
-    transform(cells[0][0], A * W, W, to + c, point);
+    transform(cells[0][0], A * W, W, made, point);
   }
 }
 
@@ -98,25 +99,25 @@ INLINE void product(const int ROWS, const int BLOCKS, int depth, const float *a,
 // `rows` rows of BLOCKS vectors of out, in panels of LONG that are summed in registers: from rows of a that are `apart`,
 // or, in a gradient of filters, from columns of a, whose rows are. Up to STEP - 1 rows more are read and written.
 #define PANEL(name, ROWS, BLOCKS)                                                                                     \
-  KERNEL void name(int depth, const float *a, index_t apart, const float *b, index_t bapart, float *out,              \
+  KERNEL void name(int depth, const float *a, index_t apart, const float *b, float *out,              \
                    index_t oapart, int add) {                                                                         \
-    product(ROWS, BLOCKS, depth, a, WEIGHT ? 1 : apart, WEIGHT ? apart : 1, b, WEIGHT ? bapart : BLOCKS * W, out,     \
+    product(ROWS, BLOCKS, depth, a, WEIGHT ? 1 : apart, WEIGHT ? apart : 1, b, WEIGHT ? 2 * W : BLOCKS * W, out,      \
             WEIGHT ? BLOCKS * W : oapart, WEIGHT && add);                                                             \
   }
 #define PANELS(name, BLOCKS)                                                                                          \
   PANEL(long_##BLOCKS, LONG, BLOCKS)                                                                                  \
   PANEL(middle_##BLOCKS, 2 * STEP, BLOCKS)                                                                            \
   PANEL(short_##BLOCKS, STEP, BLOCKS)                                                                                 \
-  INLINE void name(int rows, int depth, const float *a, index_t apart, const float *b, index_t bapart, float *out,    \
+  INLINE void name(int rows, int depth, const float *a, index_t apart, const float *b, float *out,    \
                    index_t oapart, int add) {                                                                         \
     const index_t next = WEIGHT ? 1 : apart;                                                                          \
     int i = 0;                                                                                                        \
     for (; rows - i > 2 * STEP; i += LONG)                                                                            \
-      long_##BLOCKS(depth, a + i * next, apart, b, bapart, out + i * oapart, oapart, add);                            \
+      long_##BLOCKS(depth, a + i * next, apart, b, out + i * oapart, oapart, add);                            \
     if (rows - i > STEP)                                                                                              \
-      middle_##BLOCKS(depth, a + i * next, apart, b, bapart, out + i * oapart, oapart, add);                          \
+      middle_##BLOCKS(depth, a + i * next, apart, b, out + i * oapart, oapart, add);                          \
     else if (rows > i)                                                                                                \
-      short_##BLOCKS(depth, a + i * next, apart, b, bapart, out + i * oapart, oapart, add);                           \
+      short_##BLOCKS(depth, a + i * next, apart, b, out + i * oapart, oapart, add);                           \
   }
 PANELS(panels_2, 2)
 PANELS(panels_1, 1)

@@ -18,8 +18,8 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
   const index_t tiles = (index_t)n * map;
   const int padded = (each + W - 1) / W * W, pairs = (padded + 2 * W - 1) / (2 * W);
   const int rows = (depth + STEP - 1) / STEP * STEP;
-  const index_t wide = spread(channels), deep = spread(groups * padded);
-  const index_t vpoint = block * wide + W, dpoint = block * deep + W;
+  const index_t wide = spread(channels), pitch = (index_t)block * 2 * W;
+  const index_t vpoint = block * wide + W, dpoint = groups * pairs * pitch + W;
   const index_t spoint = (index_t)groups * padded * rows + W, sums = POINTS * spoint;
   const index_t own = sums + POINTS * (vpoint + dpoint);
 #pragma omp parallel
@@ -34,10 +34,10 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
       for (int t = rank; t < count; t += team) {
         const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
         const int across = (int)((first + t) % map) % grid.across;
-        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, vpoint);
+        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, 2 * W, vpoint);
         for (int group = 0; group < groups; group++)
           window(M, gradient_transform, dy + image * yn + group * each * yc, results, each, down * M, across * M,
-                 d + t * deep + group * padded, dpoint);
+                 d + group * pairs * pitch + t * 2 * W, pitch, dpoint);
       }
       if (together) {
 #pragma omp barrier
@@ -46,12 +46,12 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
       for (int unit = (int)((index_t)units * rank / team); unit < (int)((index_t)units * (rank + 1) / team); unit++) {
         const int pair = unit % pairs * 2 * W, group = unit / pairs % groups, point = unit / pairs / groups;
         const float *from = v + point * vpoint + group * depth;
-        const float *by = d + point * dpoint + group * padded + pair;
+        const float *by = d + point * dpoint + (group * pairs + pair / (2 * W)) * pitch;
         float *to = sum + point * spoint + (index_t)(group * padded + pair) * rows;
         if (padded - pair > W)
-          panels_2(depth, count, from, wide, by, deep, to, 2 * W, first > start);
+          panels_2(depth, count, from, wide, by, to, 2 * W, first > start);
         else
-          panels_1(depth, count, from, wide, by, deep, to, W, first > start);
+          panels_1(depth, count, from, wide, by, to, W, first > start);
       }
       if (together) {
 #pragma omp barrier
