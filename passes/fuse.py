@@ -298,7 +298,7 @@ LINEAR: Ops = (Conv, Fc, Local)
 ACTIVATIONS: Ops = (Relu, LeakyRelu, Tanh, Sigmoid)
 MASKS: Ops = (ReluGrad, LeakyReluGrad, TanhGrad, SigmoidGrad)
 MASKED: Ops = (
-    MaxPoolGrad, AvgPoolGrad, LrnGrad, LocalNormGrad, ConvGradInput, FcGradInput, Dropout, Unflatten,
+    MaxPoolGrad, AvgPoolGrad, LrnGrad, LocalNormGrad, ConvGradInput, FcGradInput, Dropout, Unflatten, Add,
 )  # fmt: skip
 """What makes the gradient that a mask is put on."""
 
@@ -312,7 +312,7 @@ def rules(together_bytes: int = TOGETHER_BYTES) -> tuple[Rule, ...]:
     """All rules, in the order in which they are tried: the longest first."""
     loss = Read(Pattern((LossOp,)), 1, 1)
     start = Read(Pattern((Fill,)))
-    batchnorm, gradient = Pattern((BatchNorm,)), Pattern(MASKED)
+    batchnorm = Pattern((BatchNorm,))
     return (
         DroppedMask(),
         Chain("bias_relu_dropout", chain((Conv, Fc), (BiasAdd,), (Relu,), (Dropout,))),
@@ -325,7 +325,7 @@ def rules(together_bytes: int = TOGETHER_BYTES) -> tuple[Rule, ...]:
         Chain("maxpool_lrn_grad", chain((MaxPoolGrad,), (LrnGrad,), MASKS)),
         Chain("maxpool_lrn_grad", chain((MaxPoolGrad,), (LrnGrad,))),
         *(Normalized("batchnorm_relu", Pattern(ACTIVATIONS, (Read(p),))) for p in (*_added(batchnorm), batchnorm)),
-        *(Chain("grad_relu", Pattern(MASKS, (Read(p),))) for p in (*_added(gradient), gradient, Pattern((Add,)))),
+        Chain("grad_relu", chain(MASKED, MASKS)),
         Updates(together_bytes),
     )
 

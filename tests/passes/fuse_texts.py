@@ -104,25 +104,17 @@ tanh_grad(3, 2)], yields = (4,)} : f32[2, 72] loc(m.alx:6:8)
 """
 GRAD_SUM = """\
 graph net {
-  input %g : f32[2, 3, 4, 4]
-  input %skip : f32[2, 2, 6, 6]
+  input %left : f32[2, 2, 6, 6]
+  input %right : f32[2, 2, 6, 6]
   input %y : f32[2, 2, 6, 6]
-  state %conv1.weight : f32[3, 2, 3, 3] = normal(std = 0.1)
-  state %conv2.weight : f32[3, 2, 1, 1] = normal(std = 0.1)
-  %conv1.grad_input = conv_grad_input(%g, %conv1.weight) {input_size = 6} : f32[2, 2, 6, 6]
-  %sum1 = add(%skip, %conv1.grad_input) : f32[2, 2, 6, 6]
-  %relu1.grad_input = relu_grad(%sum1, %y) : f32[2, 2, 6, 6]
-  %sum2 = add(%relu1.grad_input, %skip) : f32[2, 2, 6, 6]
-  %relu2.grad_input = relu_grad(%sum2, %y) : f32[2, 2, 6, 6]
-  output first = %relu1.grad_input
-  output second = %relu2.grad_input
+  %relu1.grad = add(%left, %right) : f32[2, 2, 6, 6]
+  %relu1.grad_input = relu_grad(%relu1.grad, %y) : f32[2, 2, 6, 6]
+  output grad = %relu1.grad_input
 }
 """
 GRAD_SUM_AFTER = """\
-%relu1.grad_input = fused(%g, %conv1.weight, %skip, %y) {rule = "grad_relu", parts = [conv_grad_input(0, 1) \
-{input_size = 6}; add(2, 4); relu_grad(5, 3)], yields = (6,)} : f32[2, 2, 6, 6]
-%relu2.grad_input = fused(%relu1.grad_input, %skip, %y) {rule = "grad_relu", parts = [add(0, 1); relu_grad(3, 2)], \
-yields = (4,)} : f32[2, 2, 6, 6]
+%relu1.grad_input = fused(%left, %right, %y) {rule = "grad_relu", parts = [add(0, 1); relu_grad(3, 2)], yields = \
+(4,)} : f32[2, 2, 6, 6]
 """
 BATCHNORM_RELU = """\
 graph net {
