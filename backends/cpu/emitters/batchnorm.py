@@ -33,8 +33,8 @@ def batchnorm(site: Site, epilogue: Epilogue) -> Emission:
     workspace, count = Workspace(), x.shape[1]
     moments, factor = workspace.take(2 * DOUBLE * site.threads * count), workspace.take(4 * count)
     places = (x.place, weight.place, bias.place, out.place, mean.place, variance.place, moments, factor)
-    arguments = (np.int32(x.shape[0]), np.int32(site.threads), *places, *epilogue.arguments)
-    return Emission((Call(source, arguments),), workspace.nbytes)
+    call = Call(source, (np.int32(x.shape[0]), np.int32(site.threads), *places, *epilogue.arguments))
+    return Emission((call,), workspace.nbytes)
 
 
 def batchnorm_grad(site: Site, epilogue: Epilogue) -> Emission:
@@ -49,8 +49,8 @@ def batchnorm_grad(site: Site, epilogue: Epilogue) -> Emission:
     sums, terms = workspace.take(2 * DOUBLE * site.threads * count), workspace.take(3 * 4 * count)
     operands = (tensor.place for tensor in (g, x, weight, mean, variance))
     results = (tensor.place for tensor in (out, grad_weight, grad_bias))
-    arguments = (np.int32(x.shape[0]), np.int32(site.threads), *operands, *results, sums, terms)
-    return Emission((Call(source, arguments),), workspace.nbytes)
+    call = Call(source, (np.int32(x.shape[0]), np.int32(site.threads), *operands, *results, sums, terms))
+    return Emission((call,), workspace.nbytes)
 
 
 def batchnorm_relu(site: Site) -> Emission:

@@ -46,7 +46,7 @@ def _totals(
     """factor (the sum of a term over all rows); both may read the vectors, mean and variance."""
     (out,), workspace = site.results, Workspace()
     eps = site.op.eps if isinstance(site.op, BatchNormGradWeight) else 0.0
-    constants = {"POSITIONS": positions, "FACTOR": factor, "EPS": eps}
+    constants: dict[str, Constant] = {"POSITIONS": positions, "FACTOR": factor, "EPS": eps}
     source = summed("column_totals", site, {"G": g, "X": x, "OUT": out}, (term,), constants)
     sums = workspace.take(DOUBLE * site.threads * x.shape[1])
     mean, variance, *_ = (*(vector.place for vector in vectors), x.place, x.place)
