@@ -129,14 +129,14 @@ def tuned(report: Report, job: Job, variant: Variant) -> Variant:
         with report.going_on(f"trying {described(some)}", fails=False), started(job, some) as worker:
             worker.ask("run", steps=2)
             seconds[some] = min(worker.ask("run", steps=4))
-    report.say(*(f"- {described(some)}: {1e3 * least:.1f} ms" for some, least in seconds.items()))
+    report.say(*(f"- {described(some)}: {1e3 * least:.1f} ms" for some, least in seconds.items()), "")
     return min(seconds, key=seconds.__getitem__, default=variant)
 
 
 def described(variant: Variant) -> str:
     """Its name and how it is run."""
     how = ["channels last"] * variant.channels_last + ["compiled whole"] * variant.compiled
-    return f"{variant.name}{f': {chr(44).join(how)}' if how else ''}"
+    return ", ".join([variant.name, *how])
 
 
 def race(report: Report, case: Case, job: Job, variants: Sequence[Variant], rounds: int) -> dict[str, float]:
@@ -157,14 +157,18 @@ def race(report: Report, case: Case, job: Job, variants: Sequence[Variant], roun
                 time.sleep(PAUSE)
                 seconds[variant].append(median(workers[variant].ask("run", steps=case.steps)))
         memory = {variant: worker.ask("memory") for variant, worker in workers.items()}
-    table(report, case, seconds, memory)
+    table(report, case, job.batch, seconds, memory)
     if OURS in memory:
         say_memory(report, case, memory)
     return {variant.name: case.scale() * median(some) for variant, some in seconds.items()}
 
 
 def table(
-    report: Report, case: Case, seconds: Mapping[Variant, list[float]], memory: Mapping[Variant, Mapping[str, int]]
+    report: Report,
+    case: Case,
+    batch: int,
+    seconds: Mapping[Variant, list[float]],
+    memory: Mapping[Variant, Mapping[str, int]],
 ) -> None:
     """Medians, spreads, ratios in each round, memory."""
     scale = case.scale()
@@ -174,7 +178,7 @@ def table(
         ratios = [mine / ours for mine, ours in zip(some, base or some, strict=True)]
         cells = [f"{scale * v:.4g}" for v in (median(some), min(some), max(some))]
         cells += [f"{v:.2f}" for v in (median(ratios), min(ratios), max(ratios))] if base else [""] * 3
-        images = f"{case.batch / median(some):.4g}"
+        images = f"{batch / median(some):.4g}"
         report.row(described(variant), *cells, images, f"{memory[variant]['peak'] / 2**20:,.0f}")
     report.say("")
 
