@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 from collections import defaultdict
 from dataclasses import replace
 from fractions import Fraction
@@ -32,10 +34,12 @@ from alexnet_ir.ops.fused import Fused, Part
 from alexnet_ir.setup import setup_of
 
 from .running import expected, kernels, needs_cc, run
+from .test_spills import Case, assembly, convolutions, products
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ALGORITHMS = [Winograd(2, 3), Winograd(4, 3), Winograd(2, 5)]
 by_name = pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda algorithm: algorithm.name)
+reads_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="what is read is x86 assembly")
 RNG = np.random.default_rng(0)
 
 
@@ -179,6 +183,19 @@ def test_same_bits() -> None:
         first = run(op, arrays, threads=3)[0]
         for _ in range(3):
             np.testing.assert_array_equal(first, run(op, arrays, threads=3)[0])
+
+
+@needs_cc
+@reads_x86
+@pytest.mark.parametrize("isa", [AVX512, AVX2], ids=lambda isa: isa.name)
+@pytest.mark.parametrize(
+    "case", convolutions("winograd", (2, 64, 28, 28), 96, 3, 1, 1, exact=False), ids=lambda c: c[1].name
+)
+def test_sums_stay_in_registers(case: Case, isa: Isa) -> None:
+    """Six panels of products in two of the kernels."""
+    loops = [loop for text in assembly(case, isa) for loop in products(text)]
+    assert len(loops) >= 6
+    assert not [line for lines, stack in loops for line in lines if re.search(stack, line)]
 
 
 # --- the choice -------------------------------------------------------------------------------------------------------
