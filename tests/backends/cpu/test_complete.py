@@ -10,18 +10,12 @@ from alexnet_ir.backends.cpu.emit import EMITTERS
 from alexnet_ir.backends.cpu.isa import AVX2, SSE, Isa
 from alexnet_ir.ops.fused import Fused
 from alexnet_ir.ops.table import OPS
-from tests.ops.op_table import CROSSING, ROWS, Row
-from tests.ops.wide_table import WIDE
+from tests.ops.op_table import CROSSING, Row
 
 from .running import expected, needs_cc, run
-from .sanitized import ODD
+from .sanitized import ALL, ODD
 
-NO_RULE = {"beside", "nested"}
-"""Rows of fused ops that no rule makes."""
-CASES = [
-    *((row, None) for row in (*ROWS, *WIDE) if row.what not in NO_RULE and type(row.op) not in CROSSING),
-    *((row, isa) for row in ODD for isa in (None, AVX2, SSE)),
-]
+CASES = [*((row, None) for row in ALL), *((row, isa) for row in ODD for isa in (AVX2, SSE))]
 
 
 @pytest.mark.parametrize("name", sorted(OPS))
