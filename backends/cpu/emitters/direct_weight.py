@@ -20,7 +20,7 @@ from alexnet_ir.backends.cpu.emitters.direct import (
 from alexnet_ir.backends.cpu.site import Emit, Site, kernel
 from alexnet_ir.backends.emission.commands import Call, Emission, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
-from alexnet_ir.backends.emission.site import Workspace, round_up
+from alexnet_ir.backends.emission.site import Workspace, both, round_up
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import ConvGradWeight
 
@@ -35,38 +35,54 @@ def conv_grad_weight(site: Site, epilogue: Epilogue) -> Emission:
     assert not epilogue.ops
     grad, x = flattened(op, op.size, grad, x)
     axes = forward_axes(op, op.size, grad.shape[2:])
-    targets, depth = weight.shape[0] // op.groups, weight.shape[1]
-    vectors = vectors_for(targets, site.isa)
+    vectors = vectors_for(weight.shape[0] // op.groups, site.isa)
     block = vectors * site.isa.width
-    blocks = -(-targets // block)
-    grad_line = 4 * grad.shape[3] * block
-    lines = most_lines(axes, depth, grad_line)
+    blocks = -(-(weight.shape[0] // op.groups) // block)
+    lines = most_lines(axes, weight.shape[1], 4 * grad.shape[3] * block)
     bytes_of_block = 4 * block * math.prod(weight.shape[1:])
     parts = -(-blocks // max(1, SUMS_BYTES // bytes_of_block))
-    units = grad.shape[0] * -(-grad.shape[2] // lines)
-    splits = _splits(op.groups * parts, units, site.threads)
+    splits = _splits(op.groups * parts, grad.shape[0] * -(-grad.shape[2] // lines), site.threads)
     workspace = Workspace()
     sums = workspace.take(splits * op.groups * blocks * bytes_of_block)
-    band = lines * grad_line + 4 * round_up(axes[0].spanned(lines) * axes[1].span * depth, 64)
-    bands = workspace.take(band * site.threads)
+    multiply = _multiplied(site, grad, x, axes, sums, workspace, vectors, (lines, splits, parts))
+    reason = f"direct, {splits} split(s) of the images x {parts} part(s) of the kernels"
+    return Emission((multiply, _added(site, sums, splits, vectors)), workspace.nbytes, reason)
+
+
+def _multiplied(
+    site: Site,
+    grad: Tensor,
+    x: Tensor,
+    axes: Axes,
+    sums: Place,
+    workspace: Workspace,
+    vectors: int,
+    shares: tuple[int, int, int],
+) -> Call:
+    """The sums of each split. `shares`: lines of a chunk, splits, parts of the blocks."""
+    assert isinstance(site.op, ConvGradWeight)
+    groups, lines, block = site.op.groups, shares[0], vectors * site.isa.width
+    targets, depth = grad.shape[1] // groups, x.shape[1] // groups
     constants = {
         **source_constants(x, axes, depth),
         **tiles(_run(x, axes, depth), vectors, site.isa).constants,
-        "GROUPS": op.groups,
-        "TARGETS": targets,
+        **both("COUNT", (grad.shape[2], grad.shape[3])),
+        "GRAD_IN_PLACE": grad.strides[1] == 1 and targets % block == 0,
     }
-    multiply = kernel(
+    band = 0 if constants["GRAD_IN_PLACE"] else lines * grad.shape[3] * block
+    band += 0 if constants["IN_PLACE"] else round_up(axes[0].spanned(lines) * axes[1].span * depth, 64)
+    bands = workspace.take(4 * band * site.threads)
+    made = kernel(
         "direct_weight.c",
         "direct_weight",
         site.isa,
-        tensors={"G": grad, "X": x},
+        tensors={"X": x},
         constants=constants,
         before=("direct_band.c",),
     )
-    shared = (np.int64(band // 4), np.int32(lines), np.int32(splits), np.int32(parts))
-    call = Call(multiply, (np.int32(grad.shape[0]), grad.place, x.place, sums, bands, *shared))
-    reason = f"direct, {splits} split(s) of the images x {parts} part(s) of the kernels"
-    return Emission((call, _added(site, sums, splits, vectors)), workspace.nbytes, reason)
+    kernels = (np.int32(groups), np.int32(targets), grad.place, *map(np.int64, grad.strides))
+    counts = (np.int64(band), *map(np.int32, shares))
+    return Call(made, (np.int32(grad.shape[0]), *kernels, x.place, sums, bands, *counts))
 
 
 def _run(x: Tensor, axes: Axes, depth: int) -> int:

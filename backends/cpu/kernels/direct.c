@@ -8,7 +8,11 @@
 //
 // Threads share out images x groups x chunks of `lines` rows x `parts` of the blocks; each has a band of `band` floats.
 
-enum { MOST = WIDE > NARROW ? WIDE : NARROW, IS_PLAIN = Y_SC == 1 };
+enum {
+  MOST = WIDE > NARROW ? WIDE : NARROW,
+  BLOCKS = (TARGETS + BLOCK - 1) / BLOCK,
+  IS_PLAIN = Y_SC == 1,  // a full block is summed where it belongs
+};
 
 INLINE void tile(const int pixels, const float *x, const float *f, float *y, index_t pitch, int rows) {
   vec sum[MOST][VECTORS];
@@ -29,7 +33,9 @@ INLINE void tile(const int pixels, const float *x, const float *f, float *y, ind
     UNROLL for (int v = 0; v < VECTORS; v++) STORE(y + q * pitch + v * W, sum[q][v]);
 }
 
-KERNEL void wide(const float *x, const float *f, float *y, index_t pitch, int rows) { tile(WIDE, x, f, y, pitch, rows); }
+KERNEL void wide(const float *x, const float *f, float *y, index_t pitch, int rows) {
+  tile(WIDE, x, f, y, pitch, rows);
+}
 KERNEL void narrow(const float *x, const float *f, float *y, index_t pitch, int rows) {
   tile(NARROW, x, f, y, pitch, rows);
 }
@@ -43,7 +49,8 @@ void direct(int n, const X_T *x, const float *filters, Y_T *y, float *bands, ind
       for (int chunk = 0; chunk < chunks; chunk++)
         for (int part = 0; part < parts; part++) {
           const int first = chunk * lines, last = least(first + lines, COUNT_H);
-          const int top = first * STRIDE_H + ORIGIN_H, bottom = (last - 1) * STRIDE_H + ORIGIN_H + (TAPS_H - 1) * ADVANCE_H + 1;
+          const int top = first * STRIDE_H + ORIGIN_H;
+          const int bottom = (last - 1) * STRIDE_H + ORIGIN_H + (TAPS_H - 1) * ADVANCE_H + 1;
           const float *from = source(x + (index_t)image * X_SN + (index_t)g * DEPTH * X_SC,
                                      bands + omp_get_thread_num() * band, top, bottom);
           for (int b = BLOCKS * part / parts; b < BLOCKS * (part + 1) / parts; b++) {

@@ -1,8 +1,8 @@
-// Source pixels side by side for direct convolution: where the columns are padded, or the channels do not lie last, rows
-// are copied into a band [row][BAND_W columns][DEPTH channels] of the thread, whose columns start at ORIGIN_W.
+// Source pixels side by side for direct convolution: where the columns are padded, or the channels do not lie last,
+// rows are copied into a band [row][BAND_W columns][DEPTH channels] of the thread, whose columns start at ORIGIN_W.
 //
-// The source is read in place otherwise. Either way PIXEL and LINE are the steps to the next column and row; the taps of
-// a row are RUNS runs of RUN elements side by side, RUN_STEP apart.
+// The source is read in place otherwise. Either way PIXEL and LINE are the steps to the next column and row; the taps
+// of a row are RUNS runs of RUN elements side by side, RUN_STEP apart. A block has BLOCK channels of the result.
 
 #if IN_PLACE
 enum { PIXEL = X_SW };
@@ -13,7 +13,6 @@ enum { PIXEL = DEPTH };
 #endif
 enum {
   BLOCK = VECTORS * W,
-  BLOCKS = (TARGETS + BLOCK - 1) / BLOCK,
   RUN_STEP = ADVANCE_W * PIXEL,
   IS_ONE_RUN = RUN_STEP == DEPTH || TAPS_W <= 1,
   RUN = IS_ONE_RUN ? TAPS_W * DEPTH : DEPTH,
@@ -43,8 +42,8 @@ INLINE const float *source(const X_T *image, float *band, int top, int bottom) {
 #endif
 }
 
-// Hides where p points from the compiler, which then reads once more what an earlier turn of a loop has read: kept, that
-// would take the registers of the sums.
+// Hides where p points from the compiler, which then reads once more what an earlier turn of a loop has read: kept,
+// that would take the registers of the sums.
 #define FORGET(p) __asm__("" : "+r"(p))
 
 // ceil(a / b), for b > 0

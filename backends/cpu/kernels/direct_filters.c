@@ -1,4 +1,4 @@
-// Filters as direct convolution reads them, f[group][target / BLOCK][i][j][depth][target % BLOCK], filled up with zeros:
+// Filters as direct convolution reads them, f[group][target / BLOCK][i][j][depth][target % BLOCK], zeros at the end:
 //
 //   f[g, t, i, j, d] = w[g groups_step + t targets_step + d depth_step + (tap_h + i step_h) rows_step
 //                        + (tap_w + j step_w) columns_step]

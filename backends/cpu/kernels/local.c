@@ -1,10 +1,12 @@
 // A locally connected layer, or (BACKWARD) the gradient of its input:
 //
 //   y[n, k, h, w] = epilogue of the sum over c, i, j of x[n, c, h S - P + i D, w S - P + j D] weight[k, c, i, j, h, w]
-//   y[n, c, h, w] = epilogue of the sum over k, i, j of x[n, k, p, q] weight[k, c, i, j, p, q], p S - P + i D = h, q likewise
+//   y[n, c, h, w] = epilogue of the sum over k, i, j of x[n, k, p, q] weight[k, c, i, j, p, q]
+//                   where p S - P + i D = h and q likewise
 //
-// Threads share out vectors of W pixels of y x groups x chunks of `images`. Each has `panel` floats: the pixels of x that
-// these meet, [image / TJ][tap][channel][image % TJ][W], and the weights of TI channels of y, [tap][channel][TI][W].
+// Threads share out vectors of W pixels of y x groups x chunks of `images`. Each has `panel` floats: the pixels of x
+// that these meet, [image / TJ][tap][channel][image % TJ][W], and the weights of TI channels of y,
+// [tap][channel][TI][W].
 
 enum { DEPTH = X_C / GROUPS, TARGETS = Y_C / GROUPS, TAPS = W_H * W_W, PIXELS = Y_H * Y_W };
 
@@ -19,7 +21,8 @@ INLINE void lanes(int first, int tap, Lanes *maps, Lanes *weights) {
   }
 }
 
-void local(int n, const X_T *x, const W_T *weight, Y_T *y, float *panels, index_t panel, int images EPILOGUE_PARAMETERS) {
+void local(int n, const X_T *x, const W_T *weight, Y_T *y, float *panels, index_t panel,
+           int images EPILOGUE_PARAMETERS) {
   const int chunks = (n + images - 1) / images;
 #pragma omp parallel for collapse(3) schedule(dynamic)
   for (int first = 0; first < PIXELS; first += W)
@@ -34,7 +37,8 @@ void local(int n, const X_T *x, const W_T *weight, Y_T *y, float *panels, index_
           for (int tap = 0; tap < TAPS; tap++)
             for (int s = 0; s < DEPTH; s++) {
               const index_t at = (((index_t)image / TJ * TAPS + tap) * DEPTH + s) * TJ + image % TJ;
-              take(maps + at * W, x + (index_t)(image0 + image) * X_SN + (index_t)(g * DEPTH + s) * X_SC, map_lanes + tap);
+              const X_T *from = x + (index_t)(image0 + image) * X_SN + (index_t)(g * DEPTH + s) * X_SC;
+              take(maps + at * W, from, map_lanes + tap);
             }
         for (int r = 0; r < TARGETS; r += TI) {
           for (int tap = 0; tap < TAPS; tap++)
@@ -51,7 +55,8 @@ void local(int n, const X_T *x, const W_T *weight, Y_T *y, float *panels, index_
             for (int j = 0; j < TJ && image + j < count; j++)
               for (int l = 0; l < W && first + l < PIXELS; l++)
                 for (int i = 0; i < TI && r + i < TARGETS; i++) {
-                  const int at = image0 + image + j, c = g * TARGETS + r + i, h = (first + l) / Y_W, w = (first + l) % Y_W;
+                  const int at = image0 + image + j, c = g * TARGETS + r + i;
+                  const int h = (first + l) / Y_W, w = (first + l) % Y_W;
                   y[at * (index_t)Y_SN + c * (index_t)Y_SC + h * (index_t)Y_SH + w * (index_t)Y_SW] =
                       EPILOGUE(sums[(i * TJ + j) * W + l], at, c, h, w);
                 }

@@ -1,5 +1,5 @@
-// What the kernels of locally connected layers share: W positions at a time, the lanes of a vector, each with weights of
-// its own. Operands are copied into panels of vectors, of which `product` multiplies and sums TI with TJ in registers.
+// What the kernels of locally connected layers share: W positions at a time, the lanes of a vector, each with weights
+// of its own. Operands are copied into panels of vectors, of which `product` multiplies TI with TJ, sums in registers.
 
 // sums[i][j] = sum over d of a[d][i] b[d][j], all vectors.
 KERNEL void product(const float *a, const float *b, float *sums, int depth) {
@@ -27,8 +27,10 @@ INLINE void take(float *to, const float *from, const Lanes *lanes) {
   for (int l = 0; l < W; l++) to[l] = lanes->at[l] < 0 ? 0.0f : from[lanes->at[l]];
 }
 
-// Which cell the window at `position` of a length meets with this tap, or which window meets the cell `position` with it.
-INLINE int met(int position, int tap, int stride, int pad, int dilation) { return position * stride - pad + tap * dilation; }
+// Which cell the window at `position` meets with this tap, or which window meets the cell `position` with it, or -1.
+INLINE int met(int position, int tap, int stride, int pad, int dilation) {
+  return position * stride - pad + tap * dilation;
+}
 INLINE int meeting(int position, int tap, int stride, int pad, int dilation) {
   const int start = position + pad - tap * dilation;
   return start < 0 || start % stride ? -1 : start / stride;

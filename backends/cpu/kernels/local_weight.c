@@ -19,7 +19,8 @@ void local_weight(int n, const G_T *grad, const X_T *x, W_T *weight, float *pane
         const int h = (first + l) / G_W, w = (first + l) % G_W, is_there = first + l < POSITIONS;
         grad_lanes.at[l] = is_there ? h * (index_t)G_SH + w * (index_t)G_SW : -1;
         for (int tap = 0; tap < TAPS; tap++) {
-          const int p = met(h, tap / W_W, STRIDE_H, PAD_H, DILATION_H), q = met(w, tap % W_W, STRIDE_W, PAD_W, DILATION_W);
+          const int p = met(h, tap / W_W, STRIDE_H, PAD_H, DILATION_H);
+          const int q = met(w, tap % W_W, STRIDE_W, PAD_W, DILATION_W);
           map_lanes[tap].at[l] = is_there && is_inside(p, q, X_H, X_W) ? p * (index_t)X_SH + q * (index_t)X_SW : -1;
         }
       }
