@@ -11,7 +11,7 @@ static void update(float *const *places, index_t from, index_t to) {
   const float *w = places[0], *m = places[1], *s = places[2], *gradient = places[3];
   float *new_w = places[12], *new_m = places[13], *new_s = places[14];
   const float beta1 = *places[6], beta2 = *places[7], eps = *places[8], decay = *places[9] * *places[11];
-  const float t = *places[4] + 1.0f;
+  const float t = *(const T4_T *)places[4] + 1.0f;
   const float step = *places[5] * *places[10] / correction(beta1, t), over = 1.0f / correction(beta2, t);
   INDEPENDENT
   for (index_t i = from; i < to; i++) {
