@@ -15,6 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.cli.main import main
 
 from .models import TINY
@@ -35,9 +36,8 @@ def lines(path: str) -> list[dict[str, object]]:
 def test_a_run_says_what_was_chosen_and_leaves_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train"]) == 0
     first, *epochs, last = capsys.readouterr().out.splitlines()
-    assert first.startswith(
-        "training Tiny of model.alx by `train recipe` on cpu (no GPU can be used): 96 images, batch 16"
-    )
+    about = f"on cpu ({CpuBackend().about}; no GPU can be used)"
+    assert first.startswith(f"training Tiny of model.alx by `train recipe` {about}: 96 images, batch 16")
     assert [line.split(":")[0] for line in epochs] == ["epoch 1", "epoch 2"]
     assert last == "the run is in runs/model-1"
     files = {path.name for path in Path("runs/model-1").iterdir()}
