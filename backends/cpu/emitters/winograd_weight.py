@@ -22,8 +22,8 @@ from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace, round_up
 from alexnet_ir.ops.conv import ConvGradWeight
 
-OWN_SUMS = 2**20
-"""Bytes of the sums that each thread may have its own of."""
+OWN_SUMS = 4 * 2**20
+"""Bytes of the sums that each thread may have its own of: then threads wait for one another only at the end."""
 MOST_BYTES = 32 * 2**20
 """Of a block that all threads share, transformed."""
 FEWEST_TILES = 48
@@ -64,8 +64,8 @@ def filter_gradient(site: Site, epilogue: Epilogue, algorithm: Winograd) -> Emis
 
 def blocks_of(tiles: int, tile: int, sums: int, threads: int) -> Blocks:
     """Of tiles and sums of so many bytes. Sums are read and written for each block, filters would be read."""
-    most = most_tiles(tile, 3 * sums // 2, MOST_BYTES)
     if sums <= OWN_SUMS and tiles >= FEWEST_TILES * threads:
-        rounds = -(-tiles // (most * threads))
+        rounds = -(-tiles // (most_tiles(tile, 3 * sums // 2, MOST_BYTES) * threads))
         return Blocks(-(-tiles // (rounds * threads)), False, threads)
+    most = most_tiles(tile, MOST_BYTES, MOST_BYTES)
     return Blocks(-(-tiles // -(-tiles // most)), True, 1)
