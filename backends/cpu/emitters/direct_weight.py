@@ -18,7 +18,7 @@ from alexnet_ir.backends.cpu.emitters.direct import (
     vectors_for,
 )
 from alexnet_ir.backends.cpu.site import Emit, Site, kernel
-from alexnet_ir.backends.emission.commands import Call, Emission, Place, Tensor
+from alexnet_ir.backends.emission.commands import Argument, Call, Emission, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace, both, round_up
 from alexnet_ir.ir.op import Op
@@ -80,8 +80,8 @@ def _multiplied(
         constants=constants,
         before=("direct_band.c",),
     )
-    kernels = (np.int32(groups), np.int32(targets), grad.place, *map(np.int64, grad.strides))
-    counts = (np.int64(band), *map(np.int32, shares))
+    kernels: tuple[Argument, ...] = (np.int32(groups), np.int32(targets), grad.place, *map(np.int64, grad.strides))
+    counts: tuple[Argument, ...] = (np.int64(band), *map(np.int32, shares))
     return Call(made, (np.int32(grad.shape[0]), *kernels, x.place, sums, bands, *counts))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_ir.backends.cpu.emitters.direct import CACHED_BYTES
 from alexnet_ir.backends.cpu.isa import Isa
 from alexnet_ir.backends.cpu.site import C, Emit, Site, kernel
-from alexnet_ir.backends.emission.commands import Call, Emission
+from alexnet_ir.backends.emission.commands import Argument, Call, Emission
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace, both, round_up
 from alexnet_ir.ir.attributes import Pair
@@ -61,7 +61,13 @@ def _over_pixels(site: Site, epilogue: Epilogue) -> Emission:
         before=("local_panels.c",),
     )
     places = (x.place, weight.place, y.place, panels)
-    arguments = (np.int32(x.shape[0]), *places, np.int64(panel // 4), np.int32(images), *epilogue.arguments)
+    arguments: tuple[Argument, ...] = (
+        np.int32(x.shape[0]),
+        *places,
+        np.int64(panel // 4),
+        np.int32(images),
+        *epilogue.arguments,
+    )
     return Emission((Call(made, arguments),), workspace.nbytes, f"{site.isa.width} positions at a time")
 
 
@@ -86,7 +92,7 @@ def _over_positions(site: Site, epilogue: Epilogue) -> Emission:
         before=("local_panels.c",),
     )
     places = (grad.place, x.place, weight.place, panels)
-    arguments = (np.int32(grad.shape[0]), *places, np.int64(panel // 4), np.int32(images))
+    arguments: tuple[Argument, ...] = (np.int32(grad.shape[0]), *places, np.int64(panel // 4), np.int32(images))
     return Emission((Call(made, arguments),), workspace.nbytes, f"{site.isa.width} positions at a time")
 
 

@@ -36,7 +36,7 @@ def cases(
 ) -> list[Case]:
     """A convolution of such an input, and both its gradients, on numbers from the normal distribution."""
     rng = np.random.default_rng(3)
-    attributes = (stride, pad, groups, *(more or (1, "down")))
+    attributes: Any = (stride, pad, groups, *(more or (1, "down")))
     x, weight = rng.standard_normal(input), rng.standard_normal((kernels, input[1] // groups, *size))
     conv = Conv(*attributes)
     (output,) = conv.infer([f32(*x.shape), f32(*weight.shape)])
@@ -128,7 +128,7 @@ def _kernels(op: Op, arrays: Sequence[Array]) -> tuple[Kernel, ...]:
 @pytest.mark.parametrize("what", ["blocks and tails", "whole blocks", "1 x 1", "stride, groups"])
 def test_bias_relu_and_dropout_on_the_way_out(what: str, channels_last: bool) -> None:
     (conv, arrays), *_ = GEOMETRIES[what]
-    bias = np.random.default_rng(1).standard_normal(arrays[1].shape[0])
+    bias = np.random.default_rng(1).standard_normal((arrays[1].shape[0],))
     seed, step = np.array(5), np.array(2)
     drop = Dropout(p=0.5, stream=3)
     op = Fused("bias_relu_dropout", (

@@ -27,7 +27,7 @@ Case = tuple[Op, list[Array]]
 def cases(input: tuple[int, ...], count: int, size: Pair, stride: Any = 1, pad: Any = 0, groups: int = 1) -> list[Case]:
     """A layer of so many kernels on such an input, and both its gradients."""
     rng = np.random.default_rng(3)
-    attributes = (stride, pad, groups, 1, "down")
+    attributes: Any = (stride, pad, groups, 1, "down")
     output = Local(*attributes).windows((input[2], input[3]), size).output
     x, grad = rng.standard_normal(input), rng.standard_normal((input[0], count, *output))
     weight = rng.standard_normal((count, input[1] // groups, *size, *output))

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def convolutions(
 ) -> list[Case]:
     """A convolution and both gradients."""
     x, weight = f32(*input), f32(kernels, input[1], size, size)
-    attributes = (stride, pad, 1, 1, "down")
+    attributes: Any = (stride, pad, 1, 1, "down")
     (y,) = Conv(*attributes).infer([x, weight])
     assert isinstance(y, TensorType)
     return [
