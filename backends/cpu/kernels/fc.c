@@ -6,6 +6,7 @@
 // along the channels. Threads have a share of the kernels each.
 
 #define FEW 4
+#define MOST_DEPTH 1024
 
 KERNEL void dots(int images, int channels, index_t from, index_t to, const float *restrict x, const float *restrict w,
                  float *restrict sums, index_t sums_row) {
@@ -43,10 +44,18 @@ void fc(int images, int channels, int kernels, int depth, const float *x, const 
       dots(images, channels, from, to, x, w, sums, sums_row);
     } else {
       for (int c = 0; c < channels; c += depth)
-        for (index_t k = from; k < to; k += ROWS)
+        for (index_t k = from; k < to; k += ROWS) {
+          const int rows = (int)least(ROWS, to - k), here = (int)least(depth, channels - c);
+          float near[ROWS][MOST_DEPTH + W];  // rows far apart, as weights lie, would share a few sets of the cache
+          for (int i = 0; i < rows; i++) {
+            const float *row = w + (k + i) * channels + c, *next = row + ROWS * (index_t)channels;
+            memcpy(near[i], row, here * sizeof(float));
+            for (int j = 0; j < here; j += 16) __builtin_prefetch(next + j);
+          }
           for (int p = 0; p < count; p++)
-            tile((int)least(ROWS, to - k), (int)least(depth, channels - c), w + k * channels + c, channels, 1,
-                 panels + ((index_t)p * channels + c) * BLOCK, sums + k * sums_row + p * BLOCK, sums_row, c > 0);
+            tile(rows, here, near[0], MOST_DEPTH + W, 1, panels + ((index_t)p * channels + c) * BLOCK,
+                 sums + k * sums_row + p * BLOCK, sums_row, c > 0);
+        }
     }
     // Each thread brings its own kernels to where they belong.
     for (index_t k = from; k < to; k += 64) {

@@ -22,9 +22,10 @@ void fc_grad_input(int images, int channels, int kernels, int depth, int group, 
       const index_t p1 = least(p0 + group, to);
       for (int k = 0; k < kernels; k += depth) {
         const int count = (int)least(depth, kernels - k);
-        for (index_t p = p0; p < p1; p++)
-          pack(count, w + (index_t)k * channels, channels, (int)p * BLOCK, channels,
-               buffer + (p - p0) * depth * BLOCK);
+        for (int i = 0; i < count; i++)
+          for (index_t p = p0; p < p1; p++)
+            pack(1, w + (index_t)(k + i) * channels, channels, (int)p * BLOCK, channels,
+                 buffer + ((p - p0) * depth + i) * BLOCK);
         for (int n = 0; n < images; n += ROWS) {
           const int rows = (int)least(ROWS, images - n);
           for (index_t p = p0; p < p1; p++)
