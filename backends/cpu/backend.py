@@ -59,7 +59,7 @@ class CpuBackend:
         tools = toolchain()
         if tools is None:
             named = os.environ.get("CC")
-            why = f"CC names {named}, which makes no library of C" if named else "there is no C compiler"
+            why = f"CC names {named}, which makes no library of C" if named else "there is no C compiler that works"
             return f"{why}, so NumPy does the work, several times slower: install gcc or clang"
         if not tools.openmp:
             return f"{tools.path} has no OpenMP, so kernels run on one thread: another compiler can be named in CC"

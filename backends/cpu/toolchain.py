@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from alexnet_ir.backends.cpu.isa import NEON, Isa, native
+from alexnet_ir.backends.cpu.isa import NATIVE, NEON, Isa, native
 from alexnet_ir.backends.emission.cache import folder
 from alexnet_ir.backends.emission.commands import Kernel
 from alexnet_ir.backends.emission.compile import CompileError, library
@@ -36,7 +37,7 @@ MOST_LINES = 4
 @dataclass(frozen=True)
 class Toolchain:
     """A compiler: the path of its program, and what else the command begins with. `version` is all that it says of
-    itself and of this machine's processor; `isa` is what `-march=native` is; `openmp` are the flags for OpenMP (none
+    itself and of this machine's processor, whose vectors are `isa`; `openmp` are the flags for OpenMP (none
     where it has none)."""
 
     path: str
@@ -100,18 +101,21 @@ def toolchain() -> Toolchain | None:
 
 def _probed(path: str, options: tuple[str, ...]) -> Toolchain | None:
     """What a compiler can do; None where it makes no library."""
-    try:
-        asked = [path, *options, "-march=native", "-dM", "-E", "-x", "c", os.devnull]
-        done = subprocess.run(asked, capture_output=True, text=True)
-    except OSError:
-        return None
-    if done.returncode:
-        return None
-    for openmp in (("-fopenmp",), ()):  # Apple's clang, for one, has no OpenMP
-        found = Toolchain(path, options, done.stdout, native(done.stdout), openmp)
-        if _works(found):
+    for flag, openmp in product(NATIVE, (("-fopenmp",), ())):  # Apple's clang, for one, has no OpenMP
+        macros = _said(path, *options, flag, "-dM", "-E", "-x", "c", os.devnull)
+        found = Toolchain(path, options, macros, native(macros, flag), openmp)
+        if macros and _works(found):
             return found
     return None
+
+
+def _said(*command: str) -> str:
+    """Nothing where the command fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return "" if done.returncode else done.stdout
 
 
 def _works(tools: Toolchain) -> bool:

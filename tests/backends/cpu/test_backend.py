@@ -65,7 +65,7 @@ def types(step: TrainingStep, *names: tuple[str, ...]) -> list[list[object]]:
 def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """NumPy runs, and Python is warned; what is emitted for a named processor can be planned and not run."""
     monkeypatch.setattr(backend, "toolchain", lambda: None)
-    with pytest.warns(UserWarning, match="there is no C compiler, so NumPy does the work"):
+    with pytest.warns(UserWarning, match="there is no C compiler that works, so NumPy does the work"):
         step = trainer(threads=1)
     assert isinstance(step._training, NumpyExecutable)
     assert step._training.threads == 1

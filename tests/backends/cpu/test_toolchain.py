@@ -31,6 +31,10 @@ for word in "$@"; do
 done
 exec {cc} "$@"
 """
+NO_MARCH = """\
+case "$*" in *-march=native*) exit 1 ;; esac
+exec {cc} "$@"
+"""
 BREAKS = """\
 case "$*" in *-E*|*probe*) exec {cc} "$@" ;; esac
 echo "as: final link failed: No space left on device" >&2
@@ -95,17 +99,30 @@ def test_vectors_by_what_a_compiler_defines() -> None:
         ("#define __ARM_NEON 1\n", NEON),
         ("#define __riscv 1\n", SSE),
     ):
-        assert native(macros) == replace(isa, march="native")
+        assert native(macros, "-mcpu=native") == replace(isa, flag="-mcpu=native")
+
+
+def named_in(cc: str, monkeypatch: pytest.MonkeyPatch) -> Toolchain:
+    monkeypatch.setenv("CC", cc)
+    toolchain.cache_clear()
+    try:
+        found = toolchain()
+    finally:
+        toolchain.cache_clear()
+    assert found
+    return found
+
+
+def test_a_compiler_that_calls_this_machine_otherwise(
+    tools: Toolchain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = named_in(compiler(tmp_path, NO_MARCH), monkeypatch)
+    assert named.isa.flags[0] == "-mcpu=native"
+    assert named.openmp == tools.openmp
 
 
 def test_a_compiler_may_be_named_with_options(tools: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", f"{tools.path} -DSEVEN=7")
-    toolchain.cache_clear()
-    try:
-        named = toolchain()
-    finally:
-        toolchain.cache_clear()
-    assert named
+    named = named_in(f"{tools.path} -DSEVEN=7", monkeypatch)
     kernel = Kernel("seven", "int seven(void) { return SEVEN; }\n")
     assert named.functions([kernel], named.isa)[kernel]() == 7
 
