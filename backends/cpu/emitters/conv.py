@@ -6,7 +6,7 @@ vectors, never on the batch: placements of a net that are compared with one anot
 
 from __future__ import annotations
 
-from alexnet_ir.backends.cpu.emitters import direct, direct_weight, winograd, winograd_weight
+from alexnet_ir.backends.cpu.emitters import conv_1x1, direct, direct_weight, winograd, winograd_weight
 from alexnet_ir.backends.cpu.site import Emit, Site
 from alexnet_ir.backends.cpu.winograd import Winograd
 from alexnet_ir.backends.emission.commands import Emission
@@ -45,12 +45,16 @@ def _maps(site: Site) -> tuple[int, ...]:
 
 def conv(site: Site, epilogue: Epilogue) -> Emission:
     """A convolution."""
+    if conv_1x1.takes(site, epilogue):
+        return conv_1x1.convolution(site, epilogue)
     chosen = algorithm(site)
     return winograd.convolution(site, epilogue, chosen) if chosen else direct.conv(site, epilogue)
 
 
 def conv_grad_input(site: Site, epilogue: Epilogue) -> Emission:
     """The gradient of a convolution's input."""
+    if conv_1x1.takes(site, epilogue):
+        return conv_1x1.convolution(site, epilogue)
     chosen = algorithm(site)
     return winograd.convolution(site, epilogue, chosen) if chosen else direct.conv_grad_input(site, epilogue)
 

@@ -36,15 +36,19 @@ class Tile:
         """As large as leaves room for a row of the one operand and an element of the other."""
         return Tile(12 if isa.registers >= 32 else 6, 2, 2 * isa.width)
 
+    @property
+    def constants(self) -> dict[str, int]:
+        """Of kernels/dense_tile.c."""
+        return {"ROWS": self.rows, "VECTORS": self.vectors}
+
 
 def _kernel(site: Site, name: str, epilogue: Epilogue = NONE) -> Kernel:
     tile = Tile.of(site.isa)
-    constants = {"ROWS": tile.rows, "VECTORS": tile.vectors}
     return kernel(
         f"{name}.c",
         name,
         site.isa,
-        constants=constants,
+        constants=tile.constants,
         generated=epilogue.source(C),
         before=("dense_tile.c",),
     )
