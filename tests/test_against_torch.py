@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from alexnet_ir.backends.base import Backend
+from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.numpy.backend import NumpyBackend
 from alexnet_ir.backends.reference.executor import ReferenceBackend
 from alexnet_ir.compiler import plan_of, read_model, recipe_of
@@ -26,7 +27,7 @@ from alexnet_ir.passes.backward import Backward
 from alexnet_ir.passes.base import run_passes
 from alexnet_ir.passes.loss import Loss
 from alexnet_ir.setup import Setup
-from alexnet_ir.training.step import TrainingStep, initial_values
+from alexnet_ir.training.step import InitialValues, TrainingStep
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'alexnet-ir[torch]'")
 from . import torch_nets  # noqa: E402 - needs torch
@@ -104,7 +105,9 @@ CASES = {
         ("basic(256", "basic(32"), ("basic(512", "basic(64"))),
 }  # fmt: skip
 
-BACKENDS: dict[str, tuple[Backend, float]] = {"reference": (ReferenceBackend(), 1e-9), "cpu": (NumpyBackend(), 2e-4)}
+BACKENDS: dict[str, tuple[Backend, float]] = {
+    "reference": (ReferenceBackend(), 1e-9), "numpy": (NumpyBackend(), 2e-4), "cpu": (CpuBackend(threads=2), 2e-4)
+}  # fmt: skip
 """A backend, and how far it may be from torch in float64, as a share of the largest element."""
 
 
@@ -212,8 +215,8 @@ def test_forward_and_gradients(name: str, backend: str) -> None:
     """Loss, scores, and the gradient of every parameter."""
     model, (runs, tolerance) = model_of(name), BACKENDS[backend]
     loss = Loss(weights=recipe_of(model).loss.weights)
-    plan = plan_of(run_passes(model.graph, [loss, Backward()]))
-    storage = runs.storage(plan, initial_values(plan, SEED_VALUE) | start(model))
+    plan = plan_of(run_passes(model.graph, [loss, Backward()]), runs.target)
+    storage = runs.storage(plan, {**InitialValues(plan, SEED_VALUE), **start(model)})
     images, labels = batches(model)[0]
     feeds = {"image": images, LABEL: labels}
     outputs = runs.build(plan, storage).run(feeds | ({SEED: SEED_VALUE} if SEED in plan.inputs else {}))

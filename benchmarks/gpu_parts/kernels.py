@@ -159,7 +159,7 @@ def _cells(one: Timed, known: Rates, precision: Precision) -> list[str]:
 def _whole(
     report: Report, clock: Clock, executable: EmittedExecutable, precision: Precision, found: Sequence[Timed]
 ) -> None:
-    whole, total = clock.median(executable._run), sum(one.seconds for one in found)
+    whole, total = clock.median(executable.prepared), sum(one.seconds for one in found)
     ratio = whole / total
     report.say("", f"The whole step as a graph: {1e3 * whole:.3f} ms on the GPU; the sum of its kernels: "
                f"{1e3 * total:.3f} ms; ratio {ratio:.3f}.", "")  # fmt: skip

@@ -27,7 +27,7 @@ from alexnet_ir.ops.elementwise import Relu, ReluGrad
 from alexnet_ir.ops.fused import Fused
 from alexnet_ir.ops.normalize import Lrn, LrnGrad
 from alexnet_ir.ops.pool import MaxPool, MaxPoolGrad
-from alexnet_ir.training.step import TrainingStep, initial_values
+from alexnet_ir.training.step import InitialValues, TrainingStep
 from tests.backends.cuda.rounded import Rounded, meaning
 from tests.ops.op_table import CROSSING, ROWS, Row
 
@@ -307,7 +307,7 @@ def _same(first: Run, second: Run) -> bool:
 def _meant(step: TrainingStep, precision: Precision, given: Sequence[tuple[Array, Array]]) -> list[float]:
     """The losses of a net's first steps by the ops' references, with the roundings of the precision."""
     plan = step.compiled.plan
-    reference, losses = Rounded(plan, initial_values(plan, step.seed), precision), []
+    reference, losses = Rounded(plan, InitialValues(plan, step.seed), precision), []
     for step.steps, (images, labels) in enumerate(given):
         losses.append(float(reference.run(step.scalars() | {step._image: images, LABEL: labels})["loss"]))
     return losses

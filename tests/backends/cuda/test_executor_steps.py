@@ -22,7 +22,7 @@ from alexnet_ir.dsl.model import Choice
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.setup import Setup
-from alexnet_ir.training.step import initial_values
+from alexnet_ir.training.step import InitialValues
 
 from .cupy_double import Model, World, Wrong, enter, pickled
 from .running import needs_gxx
@@ -62,7 +62,7 @@ def fed(plan: Plan, step: int) -> dict[str, Array]:
 def bits(plan: Plan, precision: Precision, machine: Machine) -> Bits:
     """Outputs of the last of some steps, and all states after it."""
     backend = CudaBackend(GPU, precision, machine)
-    storage = backend.storage(plan, initial_values(plan, 0))
+    storage = backend.storage(plan, InitialValues(plan, 0))
     executable, outputs = backend.build(plan, storage), dict[str, Array]()
     for step in range(STEPS):
         outputs = executable.run(fed(plan, step))

@@ -19,7 +19,7 @@ from alexnet_ir.ir.layout import Stored
 from alexnet_ir.ir.names import LABEL, SEED, STEP
 from alexnet_ir.ir.op import Array
 from alexnet_ir.setup import Kernels, setup_of
-from alexnet_ir.training.step import TrainingStep, initial_values
+from alexnet_ir.training.step import InitialValues, TrainingStep
 
 from .rounded import Rounded, meaning
 from .running import needs_gxx
@@ -59,7 +59,7 @@ def trained(text: str, devices: int, precision: Precision, steps: int, place: st
     setup = setup_of(",".join(["host"] * devices), place, kernels=Kernels(precision))
     step = TrainingStep(model, setup, seed=1)
     plan = step.compiled.plan
-    reference = Rounded(plan, initial_values(plan, 1), precision)
+    reference = Rounded(plan, InitialValues(plan, 1), precision)
     random = np.random.default_rng(0)
     (image,) = model.graph.inputs.keys() - {SEED, STEP}
     for _ in range(steps):
