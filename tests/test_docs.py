@@ -37,7 +37,7 @@ def report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     monkeypatch.chdir(ROOT)
     command = re.search(r"^    alexnet-ir (compile .* --profile gtx580)$", USAGE, re.MULTILINE)
     assert command
-    assert main([*command[1].split(), "--arch", "avx2", "--json"]) == 0
+    assert main([*command[1].split(), "--arch", "avx2", "--threads", "2", "--json"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
 

@@ -42,7 +42,7 @@ def data(run: Run, *args: str | Path) -> Any:
 
 def test_the_report_on_two_devices(run: Run, golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(EXAMPLES.parent)
-    done = run("compile", "examples/alexnet.alx", *TWO[2:], "--arch", "avx2")
+    done = run("compile", "examples/alexnet.alx", *TWO[2:], "--arch", "avx2", "--threads", "2")
     assert (done.code, done.err) == (0, "")
     assert [text.split()[0].strip(",:") for text in done.out.split("\n\n")[1:]] == SECTIONS
     assert all(len(line) <= 100 for line in done.out.splitlines())
