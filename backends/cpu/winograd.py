@@ -164,7 +164,7 @@ def expected_error(algorithm: Winograd) -> float:
     return float(np.sqrt(np.mean((found - exact) ** 2)) / np.abs(exact).max())
 
 
-def _convolved(algorithm: Winograd, maps: Array, filters: Array, dtype: np.dtype[np.floating]) -> Array:  # type: ignore[type-arg]
+def _convolved(algorithm: Winograd, maps: Array, filters: Array, dtype: np.dtype[np.floating]) -> Array:
     """Of maps [channels, tiles, ...] and filters [channels, kernels, ...], computed in this type."""
     data, filter, output = (
         np.array(m, "f8").astype(dtype) for m in (algorithm.data, algorithm.filter, algorithm.output)

@@ -48,10 +48,11 @@ ANY_LAYER = _AnyLayer()
 
 def flattened(epilogue: Epilogue, result: Tensor) -> Epilogue | None:
     """The same on the result as one row, which says nothing of maps: where all tensors lie as the result does."""
-    alike = result.layout.channels_last and all((t.shape, t.layout) == (result.shape, result.layout) for t in epilogue.tensors)
+    alike = all((t.shape, t.layout) == (result.shape, result.layout) for t in epilogue.tensors)
     has_positions = any(isinstance(part.op, Dropout) for part in epilogue.ops)
     count = math.prod(result.shape)
-    return epilogue.reshaped((count,)) if alike and not has_positions and epilogue.ops and count < INTS else None
+    can_be = result.layout.channels_last and alike and not has_positions and epilogue.ops and count < INTS
+    return epilogue.reshaped((count,)) if can_be else None
 
 
 def step(isa: Isa) -> int:
