@@ -10,11 +10,11 @@ from alexnet_ir.version import __version__
 
 if TYPE_CHECKING:
     from alexnet_ir.api import Compiled, compile
-    from alexnet_ir.training.step import TrainingStep
+    from alexnet_ir.training.step import Predictor, TrainingStep
 
-__all__ = ["AlexnetError", "Compiled", "TrainingStep", "__version__", "compile"]
+__all__ = ["AlexnetError", "Compiled", "Predictor", "TrainingStep", "__version__", "compile"]
 
-_LATE = {"compile": "api", "Compiled": "api", "TrainingStep": "training.step"}
+_LATE = {"compile": "api", "Compiled": "api", "Predictor": "training.step", "TrainingStep": "training.step"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,10 @@ step.weights["conv1.weight"]              # by name, channels first
 step.predict(images)                      # scores [n, classes] of any number of images
 step.dense(384, 384)(images)              # maps of scores [n, classes, rows, columns] of larger images
 
+net = alexnet_ir.compile("model.alx", batch=32).predictor()
+net.load(step.weights)                    # without the memory that training takes
+net.predict(images)
+
 Arrays are NumPy's; on GPUs also CuPy's.
 """
 
@@ -21,8 +25,8 @@ from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.compiler import inference_graph, read_model, training_graph
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.ir.graph import Graph
-from alexnet_ir.setup import Kernels, setup_of
-from alexnet_ir.training.step import TrainingStep
+from alexnet_ir.setup import Kernels, Setup, setup_of
+from alexnet_ir.training.step import Predictor, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,24 @@ class Compiled:
         """The training step with fresh weights, on devices as in `--devices`, placed as in `--place`, in so many bytes
         a device; on GPUs in a precision as in `--precision`, replayed as a CUDA graph or not; on the CPU by so many
         threads, convolutions as in `--conv`. AlexnetError where the file has no `train` section, or that cannot be."""
-        kernels = Kernels(precision, graph=graph, threads=threads, conv=conv)
-        setup = setup_of(devices, place, memory_limit=memory_limit, kernels=kernels)
-        if isinstance(setup.backend, CpuBackend) and setup.backend.remark:
-            warnings.warn(setup.backend.remark, stacklevel=2)
+        setup = _setup(devices, place, memory_limit, Kernels(precision, graph=graph, threads=threads, conv=conv))
         return TrainingStep(self.model, setup, seed)
+
+    def predictor(
+        self,
+        *,
+        devices: str | None = None,
+        place: str | None = None,
+        memory_limit: int | None = None,
+        precision: str | None = None,
+        graph: bool = True,
+        threads: int | None = None,
+        conv: str | None = None,
+    ) -> Predictor:
+        """The net without what only training needs, its weights to be loaded: `predictor.load(weights)`. As `trainer`
+        otherwise."""
+        setup = _setup(devices, place, memory_limit, Kernels(precision, graph=graph, threads=threads, conv=conv))
+        return Predictor(self.model, setup)
 
     def training_graph(self) -> Graph:
         """Forward, loss, backward and update as one graph."""
@@ -59,6 +76,13 @@ class Compiled:
     def inference_graph(self) -> Graph:
         """The forward graph as it evaluates."""
         return inference_graph(self.model)
+
+
+def _setup(devices: str | None, place: str | None, memory_limit: int | None, kernels: Kernels) -> Setup:
+    setup = setup_of(devices, place, memory_limit=memory_limit, kernels=kernels)
+    if isinstance(setup.backend, CpuBackend) and setup.backend.remark:
+        warnings.warn(setup.backend.remark, stacklevel=3)
+    return setup
 
 
 def compile(

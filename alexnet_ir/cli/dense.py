@@ -16,7 +16,7 @@ from alexnet_ir.ir.attributes import Pair
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import shape_text
 from alexnet_ir.training.evaluate import Predict
-from alexnet_ir.training.step import TrainingStep
+from alexnet_ir.training.step import Predictor
 
 WIDTH = 85
 
@@ -45,9 +45,9 @@ def dense_text(figures: DenseFigures) -> str:
     return f"dense evaluation\n{table([('', *row) for row in rows])}"
 
 
-def averaged(step: TrainingStep, size: Pair) -> Predict:
+def averaged(net: Predictor, size: Pair) -> Predict:
     """From images of this size to the mean of their score maps (Simonyan and Zisserman 2014, section 3.2)."""
-    maps = step.dense(*size)
+    maps = net.dense(*size)
 
     def predict(images: Array) -> Array:
         if images.shape[2:] != size:

@@ -15,7 +15,7 @@ from alexnet_ir.diagnostics import Source, error
 from alexnet_ir.dsl.model import Choice, load
 from alexnet_ir.training.evaluate import Predict, evaluate
 from alexnet_ir.training.run import weights_path
-from alexnet_ir.training.step import TrainingStep
+from alexnet_ir.training.step import Predictor
 from alexnet_ir.training.weights import read_weights
 
 
@@ -28,15 +28,15 @@ def run(args: argparse.Namespace) -> int:
         raise error(f"{path}: its model has no `data` section to evaluate on")
     setup = setup_from(args, model)
     remark_on(setup)
-    step = TrainingStep(model, setup)
-    step.load(saved.tensors)
+    net = Predictor(model, setup)
+    net.load(saved.tensors)
     section, image = model.data, model.image
-    predict: Predict = step.predict
+    predict: Predict = net.predict
     if args.dense:
         size = size_of(args.dense)
-        section, image, predict = uncropped(section, size), (image[0], *size), averaged(step, size)
+        section, image, predict = uncropped(section, size), (image[0], *size), averaged(net, size)
     data = load_data(section, image, saved.seed, Path(args.data) if args.data else None)
-    errors = evaluate(step, data.eval, Preprocessing(section.train, section.eval, saved.seed, saved.mean), predict)
+    errors = evaluate(net, data.eval, Preprocessing(section.train, section.eval, saved.seed, saved.mean), predict)
     if args.json:
         print(json.dumps({"weights": str(path), "data": model.data.source.name} | asdict(errors)))
     else:

@@ -12,7 +12,7 @@ from alexnet_ir.data.batches import eval_batches
 from alexnet_ir.data.dataset import Split
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.ir.op import Array
-from alexnet_ir.training.step import TrainingStep
+from alexnet_ir.training.step import Predictor
 
 Predict = Callable[[Array], Array]
 
@@ -32,10 +32,10 @@ def ranks(scores: Array, labels: Array) -> NDArray[np.intp]:
     return np.asarray((~(scores < own)).sum(axis=1) - (own[:, 0] == own[:, 0]))
 
 
-def evaluate(step: TrainingStep, split: Split, preprocessing: Preprocessing, predict: Predict | None = None) -> Errors:
+def evaluate(net: Predictor, split: Split, preprocessing: Preprocessing, predict: Predict | None = None) -> Errors:
     """Each image of a set once; `predict` maps images to scores, where not the net itself does."""
-    predict, found = predict or step.predict, []
-    for images, labels, valid in eval_batches(split, preprocessing, step.model.batch):
+    predict, found = predict or net.predict, []
+    for images, labels, valid in eval_batches(split, preprocessing, net.model.batch):
         found.append(ranks(predict(images[:valid]), labels[:valid]))
     all_ranks = np.concatenate(found)
     return Errors(len(all_ranks), float((all_ranks >= 1).mean()), float((all_ranks >= 5).mean()))

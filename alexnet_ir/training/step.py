@@ -58,58 +58,27 @@ class Weights(MutableMapping[str, Array]):
         return len(self._names)
 
 
-class TrainingStep:
-    """`loss = step(images, labels)` updates the weights once.
+class Predictor:
+    """A compiled net with weights, which can be asked for scores; without the memory that training takes.
 
-    `lr` is the recipe's learning rate, to be set by whoever follows a schedule; `steps` counts the updates made;
-    `scores` and `last_loss` are the last batch's, from before the update. `compiled` is the program it runs.
+    `compiled` is the training step of the net on these devices, as which evaluation is placed; `plan` is what states
+    and memory are made for.
     """
 
-    def __init__(self, model: Model, setup: Setup, seed: int | None = None) -> None:
-        recipe = recipe_of(model)
+    def __init__(self, model: Model, setup: Setup, seed: int | None = None, *, training: bool = False) -> None:
         self.model, self.setup = model, setup
-        self.seed = recipe.seed if seed is None else index(seed)
+        self.seed = recipe_of(model).seed if seed is None else index(seed)
         if not 0 <= self.seed < SEEDS:
             raise ValueError(f"seed: expected a whole number of at least 0 and less than 2**63, found {seed}")
-        self.lr = recipe.optimizer.lr
-        self.steps = 0
-        self.scores: Floats = np.zeros((0, 0), np.float32)
-        self.last_loss = 0.0
         self.compiled = compile_step(model, setup)
-        plan = self.compiled.plan
+        self.plan = plan = self.compiled.plan if training else self._inference_plan()
         if isinstance(setup.backend, CudaBackend):
             setup.backend.check_room(plan, model.batch, lambda batch: compile_step(model.at_batch(batch), setup).plan)
         self._storage: Storage = setup.backend.storage(plan, InitialValues(plan, self.seed))
-        self._training: Executable = setup.backend.build(plan, self._storage)
-        self._rates = {
-            name: getattr(recipe.optimizer, f.name)
-            for f in fields(recipe.optimizer)
-            if (name := rate(f.name)) in plan.inputs
-        }
-        self._extra = [name for name in (SEED, STEP) if name in plan.inputs]
         names = tuple(name for name, state in plan.states.items() if state.role != "slot")
         self.weights = Weights(self._storage, names)
         (self._image,) = (name for name in plan.inputs if name in model.graph.inputs and name not in (SEED, STEP))
         self._classes = plan.outputs[SCORE].type.shape[1]
-
-    def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
-        """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from
-        before it; ValueError for arrays of another shape or labels that are no class. On GPUs the arrays may lie there
-        too (CuPy's, or whatever has `__cuda_array_interface__`): their content is copied on the device, after what is
-        queued on CuPy's current stream, and may be written on at once. Whether such labels are classes is not looked
-        at, as the host would have to wait for them."""
-        batch = {self._image: self._images(images, exact=True), LABEL: self._labels(labels)}
-        with finished_first():
-            outputs = self._training.run(self.scalars() | batch)
-            self.steps += 1
-            self.scores = outputs[SCORE]
-            self.last_loss = float(outputs[LOSS])
-        return self.last_loss
-
-    def scalars(self) -> dict[str, Any]:
-        """What the program is fed beside a batch: rates, and where it draws random numbers, seed and step."""
-        drawn = {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
-        return self._rates | {rate("lr"): self.lr} | drawn
 
     def predict(self, images: ArrayLike) -> Floats:
         """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
@@ -145,14 +114,12 @@ class TrainingStep:
             except ValueError as failure:
                 raise error(f"these weights are not those of {self.model.net}: {failure}") from None
 
-    @property
-    def exchanged_bytes(self) -> int:
-        """What the last update moved between devices, as counted."""
-        return self._training.exchanged_bytes
-
     @cached_property
     def _inference(self) -> Executable:
-        return self.setup.backend.build(compile_inference(self.model, self.setup, self.compiled).plan, self._storage)
+        return self.setup.backend.build(self._inference_plan(), self._storage)
+
+    def _inference_plan(self) -> Plan:
+        return compile_inference(self.model, self.setup, self.compiled).plan
 
     def _images(self, images: ArrayLike, *, exact: bool, image: Sequence[int] = ()) -> Array:
         array: Any = images if self._is_on_gpu("images", images) else np.asarray(images, np.float32)
@@ -161,6 +128,58 @@ class TrainingStep:
             shown = f"[{want[0] if exact else 'n'}, {', '.join(map(str, want[1:]))}]"
             raise ValueError(f"images: expected shape {shown}, found {list(array.shape)}")
         return array  # type: ignore[no-any-return]
+
+    def _is_on_gpu(self, what: str, array: object) -> bool:
+        """Where an array lies; TypeError for one on a GPU that the net does not run on."""
+        found, name = on_gpu(array), self.setup.backend.name
+        if found and name != "cuda":
+            raise TypeError(f"{what}: expected a NumPy array, as the net runs on {name}; found one on a GPU")
+        return found
+
+
+class TrainingStep(Predictor):
+    """`loss = step(images, labels)` updates the weights once.
+
+    `lr` is the recipe's learning rate, to be set by whoever follows a schedule; `steps` counts the updates made;
+    `scores` and `last_loss` are the last batch's, from before the update. `compiled` is the program it runs.
+    """
+
+    def __init__(self, model: Model, setup: Setup, seed: int | None = None) -> None:
+        super().__init__(model, setup, seed, training=True)
+        optimizer, plan = recipe_of(model).optimizer, self.compiled.plan
+        self.lr = optimizer.lr
+        self.steps = 0
+        self.scores: Floats = np.zeros((0, 0), np.float32)
+        self.last_loss = 0.0
+        self._training: Executable = setup.backend.build(plan, self._storage)
+        self._rates = {
+            name: getattr(optimizer, f.name) for f in fields(optimizer) if (name := rate(f.name)) in plan.inputs
+        }
+        self._extra = [name for name in (SEED, STEP) if name in plan.inputs]
+
+    def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
+        """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from
+        before it; ValueError for arrays of another shape or labels that are no class. On GPUs the arrays may lie there
+        too (CuPy's, or whatever has `__cuda_array_interface__`): their content is copied on the device, after what is
+        queued on CuPy's current stream, and may be written on at once. Whether such labels are classes is not looked
+        at, as the host would have to wait for them."""
+        batch = {self._image: self._images(images, exact=True), LABEL: self._labels(labels)}
+        with finished_first():
+            outputs = self._training.run(self.scalars() | batch)
+            self.steps += 1
+            self.scores = outputs[SCORE]
+            self.last_loss = float(outputs[LOSS])
+        return self.last_loss
+
+    def scalars(self) -> dict[str, Any]:
+        """What the program is fed beside a batch: rates, and where it draws random numbers, seed and step."""
+        drawn = {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
+        return self._rates | {rate("lr"): self.lr} | drawn
+
+    @property
+    def exchanged_bytes(self) -> int:
+        """What the last update moved between devices, as counted."""
+        return self._training.exchanged_bytes
 
     def _labels(self, labels: ArrayLike) -> Array:
         there = self._is_on_gpu("labels", labels)
@@ -171,13 +190,6 @@ class TrainingStep:
         if not there and not 0 <= array.min() <= array.max() < self._classes:
             raise ValueError(f"labels: expected 0 to {self._classes - 1}, found {array.min()} to {array.max()}")
         return array  # type: ignore[no-any-return]
-
-    def _is_on_gpu(self, what: str, array: object) -> bool:
-        """Where an array lies; TypeError for one on a GPU that the net does not run on."""
-        found, name = on_gpu(array), self.setup.backend.name
-        if found and name != "cuda":
-            raise TypeError(f"{what}: expected a NumPy array, as the net runs on {name}; found one on a GPU")
-        return found
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ def peak(threads: int) -> Peak:
 
 def measured(side: OurSide, rounds: int) -> list[list[Any]]:
     """Of each step of the plan: name, op, median seconds, multiply-adds as of direct convolution, bytes."""
-    plan, rows = side.trainer.compiled.plan, []
+    plan, rows = side.net.compiled.plan, []
     images, labels = side.batch()
-    for step, seconds in zip(plan.steps, step_seconds(side.trainer, images, labels, rounds), strict=True):
+    for step, seconds in zip(plan.steps, step_seconds(side.net, images, labels, rounds), strict=True):
         cost = step.op.cost([plan.types[n] for n in step.operands], [plan.types[n] for n in step.results])
         rows.append([step.name, getattr(step.op, "rule", step.op.name), seconds, cost.macs, cost.nbytes])
     return rows

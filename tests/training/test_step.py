@@ -133,3 +133,12 @@ def test_weights_of_another_net_are_refused() -> None:
         net.load({"fc9.bias" if name == "fc1.bias" else name: value for name, value in good.items()})
     with pytest.raises(AlexnetError, match=r"shape \(3,\), not \(4,\)"):
         net.load(good | {"fc1.bias": np.zeros(4)})
+
+
+def test_a_predictor_scores_as_the_step_does_in_less_memory() -> None:
+    trained, net = step(), alexnet_ir.compile(TINY, batch=4).predictor(devices="cpu")
+    net.load(trained.weights)
+    images = np.random.default_rng(5).standard_normal((5, *net.model.image))
+    np.testing.assert_allclose(net.predict(images), trained.predict(images), rtol=1e-5, atol=1e-6)
+    assert list(net.plan.states) == list(net.weights) == list(trained.weights)
+    assert max(a.peak for a in net.plan.arenas) < max(a.peak for a in trained.plan.arenas)
