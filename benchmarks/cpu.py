@@ -11,7 +11,8 @@ PyTorch (a) is as it comes. (b) is tuned: the fused update, settings of glibc's 
 compiled as a whole where that is quicker; `--tune` finds out here. (c) is (b) with normalisations written by hand, from
 slices, with a gradient of their own, compiled.
 
-`--only layers` is our training step of AlexNet: each step of the plan, and its share of the measured peak.
+`--only layers` is our training step of AlexNet: each step of the plan, and its share of the measured peak; `--only
+products` are its fully connected layers beside NumPy's BLAS.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from alexnet_ir.version import __version__
-from benchmarks.cpu_parts import layers
+from benchmarks.cpu_parts import layers, products
 from benchmarks.cpu_parts.compare import Options, compare, started
 from benchmarks.cpu_parts.nets import BEST, CASES, OURS, Case
 from benchmarks.gpu_parts.report import Report
 
-LAYERS = "layers"
+LAYERS, PRODUCTS = "layers", "products"
+KEYS = (*CASES, LAYERS, PRODUCTS)
 EXTRAS = {"torch": "torch", "onnxruntime": "onnx", "onnx": "onnx"}
 """Modules that are needed, and the extra that has each."""
 
@@ -43,7 +45,7 @@ EXTRAS = {"torch": "torch", "onnxruntime": "onnx", "onnx": "onnx"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="CASES", help=f"some of {','.join((*CASES, LAYERS))}; all if none is named")
+    parser.add_argument("--only", metavar="CASES", help=f"some of {','.join(KEYS)}; all if none is named")
     parser.add_argument("--threads", type=int, default=cores(), help="of each side; all cores if not given")
     parser.add_argument("--rounds", type=int, help="turns of each side: 7, quick 3")
     parser.add_argument("--batch", type=int, default=128, help="of the table of layers")
@@ -52,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rehearse", action="store_true", help="the same program on tiny nets, one round")
     parser.add_argument("-o", metavar="FILE", type=Path, help="write Markdown there too")
     asked = parser.parse_args(arguments)
-    keys = asked.only.split(",") if asked.only else [*CASES, LAYERS]
+    keys = asked.only.split(",") if asked.only else list(KEYS)
     for key in keys:
-        if key not in CASES and key != LAYERS:
-            parser.error(f"--only {key}: there is {', '.join((*CASES, LAYERS))}")
+        if key not in KEYS:
+            parser.error(f"--only {key}: there is {', '.join(KEYS)}")
     lacking = missing(keys)
     if lacking:
         print(lacking, file=sys.stderr)
@@ -67,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for key in keys:
         if key == LAYERS:
             each_layer(report, options, asked.batch)
+        elif key == PRODUCTS:
+            report.heading("AlexNet's fully connected layers")
+            with report.going_on(PRODUCTS):
+                products.table(report, options.threads, options.rounds)
         else:
             one(report, CASES[key], options)
     return report.end()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import cpu
-from benchmarks.cpu_parts import compare
+from benchmarks.cpu_parts import compare, products
 from benchmarks.cpu_parts.compare import compared, weights_apart
 from benchmarks.cpu_parts.layers import Peak, table
 from benchmarks.cpu_parts.nets import CASES, OURS, A
@@ -130,3 +130,10 @@ def test_what_is_missing_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, caps
 def test_aims_are_beside_what_is_reached(report: Report) -> None:
     cpu.aims(report, CASES["vgg"], {OURS.name: 2.0, A.name: 4.0, "PyTorch tuned (b)": 3.0})
     assert [aim[1:] for aim in report.aims] == [("1.7 times as fast", "1.50", False)]
+
+
+def test_our_products_stand_beside_numpys(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "LAYERS", ((40, 30), (30, 7)))
+    monkeypatch.setattr(products, "PAUSE", 0.0)
+    assert cpu.main(["--only", "products", "--rounds", "1"]) == 0
+    assert len([line for line in capsys.readouterr().out.splitlines() if "| fc" in line]) == 9
