@@ -1,9 +1,8 @@
-"""Commands run on this machine's CPU: compiled C, products by NumPy's BLAS."""
+"""Commands run on this machine's CPU: compiled C."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,7 +12,7 @@ import numpy as np
 
 from alexnet_ir.backends.cpu.isa import Isa
 from alexnet_ir.backends.cpu.toolchain import Toolchain
-from alexnet_ir.backends.emission.commands import Argument, Call, Command, Gemm, Kernel, Meaning, Move, Place, Table
+from alexnet_ir.backends.emission.commands import Argument, Call, Command, Kernel, Meaning, Move, Place, Table
 from alexnet_ir.backends.emission.encode import viewed
 from alexnet_ir.backends.emission.machine import Block, Resolve, Task
 from alexnet_ir.backends.emission.memory import HUGE, allocated, at
@@ -70,7 +69,6 @@ class NativeMachine:
     def prepare(self, tasks: Sequence[Task]) -> Prepared:
         """Compiles what is not compiled yet, several kernels at a time."""
         kernels = {c.kernel for task in tasks for c in task.commands if isinstance(c, Call)} - self._functions.keys()
-        self._use_threads  # noqa: B018  (before the first kernel: it says how threads wait)
         self._functions |= self.toolchain.functions(sorted(kernels, key=lambda kernel: kernel.source), self.isa)
         works = [[self._bound(command, task.resolve) for command in task.commands] for task in tasks]
         return Prepared(self, tasks, works)
@@ -85,16 +83,12 @@ class NativeMachine:
 
     @cached_property
     def _use_threads(self) -> Any:
-        # Threads that spin when there is nothing to do would take the cores from NumPy's BLAS; read once, at loading.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         kernel = Kernel("use_threads", THREADS)
         return self.toolchain.functions([kernel], self.isa)[kernel]
 
     def _bound(self, command: Command, resolve: Resolve) -> Work:
         if isinstance(command, Call):
             return partial(self._functions[command.kernel], *(_argument(a, resolve) for a in command.arguments))
-        if isinstance(command, Gemm):
-            return _product(command, resolve)
         if isinstance(command, Meaning):
             return _meaning(command, resolve)
         assert isinstance(command, Move)
@@ -132,18 +126,6 @@ def _argument(argument: Argument, resolve: Resolve) -> Any:
     if isinstance(argument, Table):
         return (ctypes.c_void_p * len(argument.places))(*map(resolve, argument.places))
     return CTYPES[type(argument)](argument.item())
-
-
-def _matrix(place: Place, shape: tuple[int, int], is_transposed: bool, resolve: Resolve) -> Array:
-    lying = shape[::-1] if is_transposed else shape
-    found = at(resolve(place), 4 * shape[0] * shape[1]).view(np.float32).reshape(lying)
-    return found.T if is_transposed else found
-
-
-def _product(command: Gemm, resolve: Resolve) -> Work:
-    a = _matrix(command.a, (command.m, command.k), command.transposed[0], resolve)
-    b = _matrix(command.b, (command.k, command.n), command.transposed[1], resolve)
-    return partial(np.matmul, a, b, out=_matrix(command.out, (command.m, command.n), False, resolve))
 
 
 def _meaning(command: Meaning, resolve: Resolve) -> Work:
