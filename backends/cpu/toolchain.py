@@ -57,7 +57,7 @@ class Toolchain:
     def functions(self, kernels: Iterable[Kernel], isa: Isa) -> dict[Kernel, Any]:
         """Each kernel's entry point as a function of ctypes, without types; several are compiled at a time.
         AlexnetError where the compiler fails, or what it made cannot be loaded."""
-        # Threads that spin where there is nothing to do take the cores from others; OpenMP reads this when it is loaded.
+        # Threads that spin with nothing to do take the cores from others; OpenMP reads this when it is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         distinct = list(dict.fromkeys(kernels))
         with ThreadPoolExecutor(cores()) as pool:
