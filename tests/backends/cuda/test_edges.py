@@ -40,10 +40,10 @@ from alexnet_ir.ops.normalize import LocalNorm, Lrn
 from alexnet_ir.ops.pool import MaxPool
 from alexnet_ir.passes.fuse import Fuse
 
+from ..test_updates import together as parameters
 from .running import needs_gxx
 from .test_normalize import CRAMPED, STRONG, both_ways, gradient, together
 from .test_pooling import BOTH, agree, masked, normal
-from .test_updates import together as parameters
 
 SEED, STEP = TensorType("i64", ()), TensorType("i32", ())
 IMAGES = st.sampled_from([1, 2, 7, 128, 65535, 70000])
