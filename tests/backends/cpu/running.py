@@ -10,7 +10,8 @@ from alexnet_ir.backends.cpu.isa import Isa
 from alexnet_ir.backends.cpu.machine import NativeMachine
 from alexnet_ir.backends.cpu.program import CEmitter
 from alexnet_ir.backends.cpu.toolchain import toolchain
-from alexnet_ir.backends.emission.commands import Call, Command
+from alexnet_ir.backends.emission.commands import Call, Command, Meaning
+from alexnet_ir.backends.emission.machine import Resolve
 from alexnet_ir.ir.op import Array, Op
 from tests.backends.emitted import expected, run_emitted
 
@@ -38,11 +39,15 @@ def run(
     channels_last: bool | Sequence[bool] = True,
     over: Mapping[int, int] | None = None,
 ) -> list[Array]:
-    """The results, as logical arrays (see `run_emitted`)."""
+    """The results, as logical arrays (see `run_emitted`), of kernels, never of the op's own meaning."""
     on = machine(isa, threads)
-    return run_emitted(
-        op, operands, CEmitter(on.isa, threads, exact).emit, on.run, channels_last=channels_last, over=over
-    )
+
+    def run_kernels(commands: Sequence[Command], resolve: Resolve) -> None:
+        assert not any(isinstance(command, Meaning) for command in commands), f"{op} has no kernel"
+        on.run(commands, resolve)
+
+    emit = CEmitter(on.isa, threads, exact).emit
+    return run_emitted(op, operands, emit, run_kernels, channels_last=channels_last, over=over)
 
 
 def commands(

@@ -13,8 +13,8 @@ from alexnet_ir.ops.batchnorm import BatchNorm, BatchNormGrad
 from alexnet_ir.ops.elementwise import Add, Relu
 from alexnet_ir.ops.fused import Fused, Part
 
+from ..test_reductions import agrees, normal
 from .running import expected, needs_cc, run
-from .test_reductions import agrees, normal
 
 pytestmark = needs_cc
 
@@ -31,36 +31,36 @@ def given_to_gradient(shape: tuple[int, ...]) -> list[Array]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("last", [True, False])
 def test_both_ways(shape: tuple[int, ...], last: bool) -> None:
-    agrees(BatchNorm(), [normal(*shape), normal(shape[1]) + 2, normal(shape[1])], channels_last=last)
-    agrees(BatchNormGrad(1e-3), given_to_gradient(shape), channels_last=last)
+    agrees(run, BatchNorm(), [normal(*shape), normal(shape[1]) + 2, normal(shape[1])], channels_last=last)
+    agrees(run, BatchNormGrad(1e-3), given_to_gradient(shape), channels_last=last)
 
 
 @pytest.mark.parametrize("isa", [AVX2, SSE], ids=lambda isa: isa.name)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_other_processors_and_threads(isa: Isa, threads: int) -> None:
     shape = (5, 20, 9, 9)
-    agrees(BatchNorm(0.1), [normal(*shape), normal(20), normal(20)], isa=isa, threads=threads)
-    agrees(BatchNormGrad(), given_to_gradient(shape), isa=isa, threads=threads)
+    agrees(run, BatchNorm(0.1), [normal(*shape), normal(20), normal(20)], isa=isa, threads=threads)
+    agrees(run, BatchNormGrad(), given_to_gradient(shape), isa=isa, threads=threads)
 
 
 @settings(max_examples=4)
 @given(st.integers(2, 60), st.integers(1, 70), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 2, 16]))
 def test_any_shape(n: int, c: int, h: int, w: int, threads: int) -> None:
-    agrees(BatchNorm(), [normal(n, c, h, w), normal(c), normal(c)], threads=threads)
+    agrees(run, BatchNorm(), [normal(n, c, h, w), normal(c), normal(c)], threads=threads)
 
 
 def test_any_layouts() -> None:
     operands = given_to_gradient((2, 8, 3, 5))
     for last in ((True, False), (False, True)):
-        agrees(BatchNormGrad(), operands, channels_last=[*last, *[False] * 3, last[0], False, False])
-        agrees(BatchNorm(), operands[1:4], channels_last=[last[0], False, False, last[1], False, False])
+        agrees(run, BatchNormGrad(), operands, channels_last=[*last, *[False] * 3, last[0], False, False])
+        agrees(run, BatchNorm(), operands[1:4], channels_last=[last[0], False, False, last[1], False, False])
 
 
 def test_over_an_operand() -> None:
     operands = given_to_gradient((5, 20, 9, 9))
-    agrees(BatchNorm(), operands[1:4], over={0: 0})
+    agrees(run, BatchNorm(), operands[1:4], over={0: 0})
     for operand in (0, 1):
-        agrees(BatchNormGrad(), operands, over={0: operand})
+        agrees(run, BatchNormGrad(), operands, over={0: operand})
 
 
 def with_relu(*behind: Part, operands: int) -> Fused:
@@ -75,10 +75,10 @@ def test_with_what_is_fused_behind_it(last: list[bool]) -> None:
     shape = (3, 20, 9, 9)
     operands = [normal(*shape), normal(20), normal(20), normal(*shape)[::-1].copy()]
     alone = with_relu(Part(Relu(), (3,)), operands=3)
-    agrees(alone, operands[:3], channels_last=[True] * 3 + [last[3]] + [False] * 2)
+    agrees(run, alone, operands[:3], channels_last=[True] * 3 + [last[3]] + [False] * 2)
     for added in ((4, 3), (3, 4)):
         joined = with_relu(Part(Add(), added), Part(Relu(), (7,)), operands=4)
-        agrees(joined, operands, channels_last=[True, False, False, last[3], True, False, False])
+        agrees(run, joined, operands, channels_last=[True, False, False, last[3], True, False, False])
 
 
 def test_a_mean_far_from_zero_leaves_the_variance() -> None:
@@ -92,7 +92,7 @@ def test_a_mean_far_from_zero_leaves_the_variance() -> None:
 def test_images_far_from_each_other() -> None:
     """What the first ones look like says nothing of the others."""
     input = normal(1000, 6) + np.repeat([0.0, 1e4], 500)[:, None].astype("f4")
-    agrees(BatchNorm(), [input, normal(6), normal(6)], 1e-6)
+    agrees(run, BatchNorm(), [input, normal(6), normal(6)], 1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
