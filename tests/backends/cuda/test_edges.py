@@ -40,10 +40,11 @@ from alexnet_ir.ops.normalize import LocalNorm, Lrn
 from alexnet_ir.ops.pool import MaxPool
 from alexnet_ir.passes.fuse import Fuse
 
+from ..test_normalize import STRONG, both_ways, gradient, together
+from ..test_pooling import BOTH, agree, masked, normal
 from ..test_updates import together as parameters
-from .running import needs_gxx
-from .test_normalize import CRAMPED, STRONG, both_ways, gradient, together
-from .test_pooling import BOTH, agree, masked, normal
+from .running import needs_gxx, run
+from .test_normalize import CRAMPED
 
 SEED, STEP = TensorType("i64", ()), TensorType("i32", ())
 IMAGES = st.sampled_from([1, 2, 7, 128, 65535, 70000])
@@ -320,12 +321,12 @@ def test_normalisation_through_memory(channels_last: bool, monkeypatch: pytest.M
     monkeypatch.setattr(normalize, "MOST_ELEMENTS", 0)
     options: dict[str, Any] = {"channels_last": channels_last, "gpu": replace(CRAMPED, shared=64)}
     for op in (replace(STRONG, groups=2), LocalNorm(5, 1, 0.3, 0.75)):
-        both_ways(op, (2, 8, 4, 5), **options)
-        both_ways(op, (1, 6, 3, 2), "bf16", result_stored="bf16", **options)
+        both_ways(run, op, (2, 8, 4, 5), **options)
+        both_ways(run, op, (1, 6, 3, 2), stored="bf16", result_stored="bf16", **options)
         fused, operands = masked(gradient(op), [normal(2, 8, 3, 5, seed=1), normal(2, 8, 3, 5, seed=2)], ReluGrad())
-        agree(fused, operands, **options)
+        agree(run, fused, operands, **options)
     for op, operands in together(STRONG, MaxPool(3, 2), (2, 8, 5, 7)):
-        agree(op, operands, machine=HostMachine(check=True), **options)
+        agree(run, op, operands, machine=HostMachine(check=True), **options)
 
 
 @needs_gxx
@@ -334,16 +335,16 @@ def test_more_elements_than_ints(last: tuple[bool, ...], monkeypatch: pytest.Mon
     monkeypatch.setattr(pointwise, "INTS", 1)
     monkeypatch.setattr(views, "INTS", 1)
     x, y = normal(2, 6, 3, 5), normal(2, 6, 3, 5, seed=1)
-    agree(Add(), [x, y], channels_last=last)
-    agree(BatchNormInference(), [x, *np.abs(normal(4, 6))], channels_last=[last[0], *[False] * 4, last[-1]])
-    agree(shape.Concat(), [x, y], channels_last=last)
+    agree(run, Add(), [x, y], channels_last=last)
+    agree(run, BatchNormInference(), [x, *np.abs(normal(4, 6))], channels_last=[last[0], *[False] * 4, last[-1]])
+    agree(run, shape.Concat(), [x, y], channels_last=last)
 
 
 @needs_gxx
 def test_more_images_than_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relayout, "MOST_BLOCKS", 2)
     operands = [normal(3, 12, 4, 3), normal(4, 12, 3, 3)]
-    agree(Conv(pad=1), operands, channels_last=[False, False, True])
+    agree(run, Conv(pad=1), operands, channels_last=[False, False, True])
 
 
 @needs_gxx
@@ -351,4 +352,4 @@ def test_more_images_than_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_parameters_than_a_launch_takes(rule: type[update.UpdateOp], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(updates, "MOST_PARAMETERS", 2)
     op, operands = parameters(rule, [(5,), (3, 7), (2, 3, 1, 2), (1,), (9,)])
-    agree(op, operands)
+    agree(run, op, operands)
