@@ -1,6 +1,7 @@
 // Windows of 2 HALF + 1 channels of a pixel, cut at the borders of groups of PER_GROUP.
 
-enum { SPAN = PER_GROUP + 2 * HALF, BESIDE = X_C / PER_GROUP * SPAN };  // a group with zeros on either side; all of them
+// A group with zeros on either side; all of them.
+enum { SPAN = PER_GROUP + 2 * HALF, BESIDE = X_C / PER_GROUP * SPAN };
 
 // Where channel c of group g lies among them, and the sum over its window.
 INLINE int beside(int g, int c) { return g * SPAN + HALF + c; }
@@ -29,7 +30,8 @@ INLINE void normalize(float *restrict y, float *restrict squares, const float *r
     }
 }
 
-// g = g s^-BETA - 2 ALPHA BETA x (sum over the window of t), t = g x s^(-BETA - 1), of a pixel; `squares` and t as above.
+// g = g s^-BETA - 2 ALPHA BETA x (sum over the window of t), t = g x s^(-BETA - 1), of a pixel; `squares` and t as
+// above.
 INLINE void normalize_grad(float *restrict g, float *restrict squares, float *restrict t, const float *restrict x,
                            index_t stride) {
   square(squares, x, stride);

@@ -1,5 +1,5 @@
-// Adam (Kingma and Ba 2015, algorithm 1), for many parameters (updates.c): with g = gradient + weight_decay decay_mult w
-// and t = step + 1,
+// Adam (Kingma and Ba 2015, algorithm 1), for many parameters (updates.c): with g = gradient + weight_decay decay_mult
+// w and t = step + 1,
 //     m' = beta1 m + (1 - beta1) g,   s' = beta2 s + (1 - beta2) g^2,
 //     w' = w - lr lr_mult (m' / (1 - beta1^t)) / (sqrt(s' / (1 - beta2^t)) + eps).
 // A parameter's places: w, m, s, gradient, step, lr, beta1, beta2, eps, weight_decay, lr_mult, decay_mult; w', m', s'.

@@ -1,5 +1,5 @@
-// The sums for each column, over a part's rows, of one or two terms (SUMS; columns.c): of FIRST and of SECOND, which say
-// VALUE, GRAD or DISTANCE, that from the column's mean. They go to sums[SUMS][X_C].
+// The sums for each column, over a part's rows, of one or two terms (SUMS; columns.c): of FIRST and of SECOND, which
+// say VALUE, GRAD or DISTANCE, that from the column's mean. They go to sums[SUMS][X_C].
 //
 // Rounding errors do not grow with the number of rows: RUN rows are added up in floats, these in doubles.
 

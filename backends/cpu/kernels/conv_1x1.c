@@ -1,9 +1,11 @@
-// y[p][k] = epilogue(sum over c of x[p][c] u[c][k]): a convolution by 1 x 1 windows at stride 1 is a matrix product over
-// all pixels p of a batch, whose channels lie side by side. Its input gradient is the same with filters transposed.
+// y[p][k] = epilogue(sum over c of x[p][c] u[c][k]): a convolution by 1 x 1 windows at stride 1 is a matrix product
+// over all pixels p of a batch, whose channels lie side by side. Its input gradient is the same with filters
+// transposed.
 //
 // u lies in panels, [kernels/BLOCK][channels][BLOCK], filled up with zeros. Threads share chunks of PIXELS pixels, and
-// `parts` of the panels where those are few. The channels of a chunk are copied together, DEPTH at a time: rows far apart
-// would share a few sets of the cache. FLAT: the epilogue sees all results as one row; else it asks for channels only.
+// `parts` of the panels where those are few. The channels of a chunk are copied together, DEPTH at a time: rows far
+// apart would share a few sets of the cache. FLAT: the epilogue sees all results as one row; else it asks for channels
+// only.
 
 #define PIXELS (8 * ROWS)
 #define DEPTH 512

@@ -2,8 +2,8 @@
 //
 //   out[i][j] (+)= sum over k of a[i a_row + k a_k] b[k BLOCK + j]
 //
-// b is a panel: BLOCK columns, packed row by row. ROWS and VECTORS are such that the sums, a row of b and an element of a
-// fit the registers.
+// b is a panel: BLOCK columns, packed row by row. ROWS and VECTORS are such that the sums, a row of b and an element of
+// a fit the registers.
 
 #define BLOCK (VECTORS * W)
 #define PART (ROWS / 3)  // rows of the tile that is next smaller; what is left is done one by one

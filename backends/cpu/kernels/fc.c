@@ -1,9 +1,9 @@
 // y[n][k] = epilogue(sum over c of x[n][c] w[k][c]): n images, `channels` c, `kernels` k.
 //
 // The images are the columns of panels (x is small and packed, transposed), so that the weights, which are read once,
-// are read as they lie. DEPTH channels at a time keep the panels in the second cache. `sums` [kernels][images] holds what
-// is added up; at the end it is transposed. A few images are worth no panel: there each sum is a dot product, with vectors
-// along the channels. Threads have a share of the kernels each.
+// are read as they lie. DEPTH channels at a time keep the panels in the second cache. `sums` [kernels][images] holds
+// what is added up; at the end it is transposed. A few images are worth no panel: there each sum is a dot product, with
+// vectors along the channels. Threads have a share of the kernels each.
 
 #define FEW 4
 #define MOST_DEPTH 1024

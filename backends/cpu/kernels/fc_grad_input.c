@@ -1,8 +1,8 @@
 // dx[n][c] = epilogue(sum over k of dy[n][k] w[k][c]): n images, `channels` c, `kernels` k.
 //
 // Rows of tiles are images: dy is packed so that a tile's rows lie side by side, [images/ROWS][kernels][ROWS]. Of the
-// weights, DEPTH kernels x GROUP panels at a time are packed into a buffer of the thread that stays in its second cache.
-// Threads have a share of the panels of channels each.
+// weights, DEPTH kernels x GROUP panels at a time are packed into a buffer of the thread that stays in its second
+// cache. Threads have a share of the panels of channels each.
 
 void fc_grad_input(int images, int channels, int kernels, int depth, int group, const float *dy, const float *w,
                    float *dx, float *tiles, float *buffers EPILOGUE_PARAMETERS) {

@@ -1,8 +1,8 @@
 // dw[k][c] = sum over n of dy[n][k] x[n][c]: n images, `channels` c, `kernels` k.
 //
 // Rows of tiles are kernels: dy is packed so that a tile's rows lie side by side, [kernels/ROWS][images][ROWS]; x is
-// packed into panels, [channels/BLOCK][images][BLOCK]. Threads have a share of the panels each, and take GROUP of them at
-// a time, which stay in the second cache.
+// packed into panels, [channels/BLOCK][images][BLOCK]. Threads have a share of the panels each, and take GROUP of them
+// at a time, which stay in the second cache.
 
 void fc_grad_weight(int images, int channels, int kernels, int group, const float *dy, const float *x, float *dw,
                     float *tiles, float *panels) {

@@ -1,6 +1,6 @@
-// mean = the sum over all rows n and wrong classes c of max(0, 1 + score[c] - score[label[n]]) / count, and of each score
-// the margin's slope (1 where it is above 0, less the number of these at the label), or the mean loss's gradient: slope
-// START / grad_count (rows.c). A label that is no class makes the loss NaN.
+// mean = the sum over all rows n and wrong classes c of max(0, 1 + score[c] - score[label[n]]) / count, and of each
+// score the margin's slope (1 where it is above 0, less the number of these at the label), or the mean loss's gradient:
+// slope START / grad_count (rows.c). A label that is no class makes the loss NaN.
 //
 // A thread makes whole rows; `losses` is scratch, [images].
 

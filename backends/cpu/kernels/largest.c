@@ -21,8 +21,8 @@ INLINE void start(float *restrict best, int *restrict cells, int count, int cell
 }
 
 // `columns` cells from `cell` on, `across` elements apart, in which channels are `stride` apart.
-INLINE void compare(float *restrict best, int *restrict cells, const float *restrict from, index_t stride, index_t across,
-                    int count, int columns, int cell) {
+INLINE void compare(float *restrict best, int *restrict cells, const float *restrict from, index_t stride,
+                    index_t across, int count, int columns, int cell) {
   for (int c = 0; c < count; c++) {
     float largest = best[c];
     int which = cells[c];
@@ -39,8 +39,8 @@ INLINE void compare(float *restrict best, int *restrict cells, const float *rest
 }
 
 // The same of any cells of a row of a window; small windows that are whole are unrolled.
-INLINE void compare_row(float *restrict best, int *restrict cells, const float *restrict from, index_t stride, index_t across,
-                        int count, int first, int end, int cell) {
+INLINE void compare_row(float *restrict best, int *restrict cells, const float *restrict from, index_t stride,
+                        index_t across, int count, int first, int end, int cell) {
   if (SIZE_W <= 8 && first == 0 && end == SIZE_W)
     compare(best, cells, from, stride, across, count, SIZE_W, cell);
   else

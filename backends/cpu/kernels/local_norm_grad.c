@@ -1,7 +1,7 @@
 // The gradient of local response normalisation within each map (kernels/within.c):
 //   y = direct - 2 ALPHA BETA x (sum over the window of t), direct = g s^-BETA, t = direct x / s.
-// Threads take bands of rows. Scratch: of each thread, a line of sums; then rings of the 2 HALF + 1 last lines of t and of
-// direct, that of row h at h % (2 HALF + 1).
+// Threads take bands of rows. Scratch: of each thread, a line of sums; then rings of the 2 HALF + 1 last lines of t and
+// of direct, that of row h at h % (2 HALF + 1).
 
 enum { LINES = 2 * HALF + 1 };
 

@@ -1,6 +1,6 @@
-// Normalisation across maps (kernels/across.c), then max pooling (kernels/largest.c): the normalised map is never written.
-// Threads take bands of rows of y. Scratch: of each thread, the SIZE_H last normalised rows, row h at h % SIZE_H, each of ROW_W
-// columns from -LEFT on, -infinity beyond the map.
+// Normalisation across maps (kernels/across.c), then max pooling (kernels/largest.c): the normalised map is never
+// written. Threads take bands of rows of y. Scratch: of each thread, the SIZE_H last normalised rows, row h at h %
+// SIZE_H, each of ROW_W columns from -LEFT on, -infinity beyond the map.
 
 enum { LINE = ROW_W * X_C };
 
@@ -17,7 +17,8 @@ INLINE void pool_row(const float *restrict ring, int i, int oh, Y_T *restrict y 
       int cells[CHUNK];
       start(best, cells, count, first * SIZE_W + first_cell(w - LEFT));
       for (int row = first; row < end; row++)
-        compare_row(best, cells, ring + (h + row) % SIZE_H * LINE + w * X_C + c, 1, X_C, count, 0, SIZE_W, row * SIZE_W);
+        compare_row(best, cells, ring + (h + row) % SIZE_H * LINE + w * X_C + c, 1, X_C, count, 0, SIZE_W,
+                    row * SIZE_W);
       put_channels(y + AT(Y, i, c, oh, ow), Y_SC, best, count);
       STORE_ARGMAX(cells, count, i, c, oh, ow);
     }

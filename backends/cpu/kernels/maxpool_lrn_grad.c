@@ -1,8 +1,9 @@
-// The gradients of max pooling (kernels/gathered.c), then of the normalisation across maps before it (kernels/across.c), row by
-// row: what passes between them is never written. Threads take rows of y.
+// The gradients of max pooling (kernels/gather.c), then of the normalisation across maps before it
+// (kernels/across.c), row by row: what passes between them is never written. Threads take rows of y.
 // Scratch: of each thread, one row of y with what windows read around it.
 
-void maxpool_lrn_grad(int n, float *restrict scratch, GIVEN, const X_T *restrict x, Y_T *restrict y EPILOGUE_PARAMETERS) {
+void maxpool_lrn_grad(int n, float *restrict scratch, GIVEN, const X_T *restrict x,
+                      Y_T *restrict y EPILOGUE_PARAMETERS) {
 #pragma omp parallel
   {
     float squares[BESIDE] = {0}, t[BESIDE] = {0}, *row = scratch + omp_get_thread_num() * (index_t)SCRATCH;

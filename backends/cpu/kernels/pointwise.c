@@ -1,5 +1,6 @@
 // out = epilogue(x), element by element: rows of LENGTH elements side by side, everything else in the same order or one
-// row for all. Threads share pieces of rows, PIECE elements; who reads an element writes it, so `out` may lie over what it is made of.
+// row for all. Threads share pieces of rows, PIECE elements; who reads an element writes it, so `out` may lie over what
+// it is made of.
 
 void pointwise(index_t rows, index_t length, const X_T *x, OUT_T *out EPILOGUE_PARAMETERS) {
   const index_t pieces = (LENGTH + PIECE - 1) / PIECE;

@@ -1,5 +1,5 @@
-// The gradient of a pooling (kernels/gathered.c): y = whole(sum over the windows of what they pass). Threads take rows of y.
-// Scratch: of each thread, one row of y with what windows read around it.
+// The gradient of a pooling (kernels/gather.c): y = whole(sum over the windows of what they pass). Threads take rows
+// of y. Scratch: of each thread, one row of y with what windows read around it.
 
 void pool_grad(int n, float *restrict scratch, GIVEN, Y_T *restrict y EPILOGUE_PARAMETERS) {
 #pragma omp parallel for collapse(2) schedule(static)

@@ -41,8 +41,8 @@ INLINE float rsqrtf(float v) { return 1.0f / sqrtf(v); }
 INLINE index_t least(index_t a, index_t b) { return a < b ? a : b; }
 INLINE index_t most(index_t a, index_t b) { return a < b ? b : a; }
 
-// e^x to 1.1 units in the last place, subnormal results too: x = k ln 2 + r with |r| <= ln 2 / 2, a polynomial in r (the
-// coefficients are Cephes'), times 2^k in two halves, which both are normal numbers. Loops of it vectorise.
+// e^x to 1.1 units in the last place, subnormal results too: x = k ln 2 + r with |r| <= ln 2 / 2, a polynomial in r
+// (the coefficients are Cephes'), times 2^k in two halves, which both are normal numbers. Loops of it vectorise.
 INLINE float power_of_two(int k) {
   const union { uint32_t bits; float value; } power = {(uint32_t)(k + 127) << 23};
   return power.value;
@@ -50,7 +50,8 @@ INLINE float power_of_two(int k) {
 INLINE float fast_exp(float x) {
   x = x < -104.0f ? -104.0f : x;  // NaN passes
   x = x > 89.0f ? 89.0f : x;
-  const union { float value; int32_t bits; } rounded = {x * 1.44269504f + 12582912.0f};  // 1.5 * 2^23: k, and no fraction
+  // 1.5 * 2^23: k, and no fraction
+  const union { float value; int32_t bits; } rounded = {x * 1.44269504f + 12582912.0f};
   const float whole = rounded.value - 12582912.0f;
   const int k = rounded.bits - 0x4B400000;
   const float r = (x - whole * 0.693145751953125f) - whole * 1.42860677e-6f;
@@ -76,7 +77,8 @@ INLINE float fast_tanh(float x) {
 }
 #define tanhf fast_tanh
 
-// Philox4x32-10: a counter of four words becomes four random ones; seed is the key. Words are the lower halves of 64 bits.
+// Philox4x32-10: a counter of four words becomes four random ones; seed is the key. Words are the lower halves of 64
+// bits.
 typedef struct { uint64_t a, b, c, d; } philox_t;
 INLINE philox_t philox(philox_t v, index_t seed) {
   uint32_t low = (uint32_t)seed, high = (uint32_t)((uint64_t)seed >> 32);

@@ -3,8 +3,8 @@
 // elements into their memory they lie by strides X_SN (images), X_SL (lines), X_SA and X_SB; in `out`, B is the axis of
 // the smaller stride.
 //
-// Threads share tiles of TILE_A x TILE_B elements: long rows where x lies in the same order, else pieces that are turned
-// over on the way, SQUARE x SQUARE elements at a time where they have 4 bytes (TURNED).
+// Threads share tiles of TILE_A x TILE_B elements: long rows where x lies in the same order, else pieces that are
+// turned over on the way, SQUARE x SQUARE elements at a time where they have 4 bytes (TURNED).
 
 #define BLOCKS(length, tile) (((length) + (tile) - 1) / (tile))
 #define SQUARE 4

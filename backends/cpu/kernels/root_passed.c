@@ -1,4 +1,5 @@
-// What pooling by roots of squares passes back (kernels/gather.c): g / output, nothing where the output is zero, times x.
+// What pooling by roots of squares passes back (kernels/gather.c): g / output, nothing where the output is zero, times
+// x.
 #define GIVEN const G_T *restrict g, const X_T *restrict x, const O_T *restrict output
 #define PASSED g, x, output
 

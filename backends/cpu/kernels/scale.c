@@ -1,4 +1,5 @@
-// Local response normalisation (section 3.3 of the paper): b = a s^-BETA with s = BIAS + ALPHA (sum of a^2 over a window).
+// Local response normalisation (section 3.3 of the paper): b = a s^-BETA with s = BIAS + ALPHA (sum of a^2 over a
+// window).
 
 // s^-BETA, s > 0; the usual exponents by roots alone, which are vectorised. Of infinity it is 0.
 INLINE float power(float s) {

@@ -1,5 +1,5 @@
-// Pooling by sums: y[n, c, oh, ow] = whole(sum of term(x) over the cells of the window that lie in the map), row by row.
-// Threads take rows of y, of CHUNK channels each.
+// Pooling by sums: y[n, c, oh, ow] = whole(sum of term(x) over the cells of the window that lie in the map), row by
+// row. Threads take rows of y, of CHUNK channels each.
 
 enum { CHUNK = Y_C < 256 ? Y_C : 256 };  // channels at a time, so that their sums stay in the nearest cache
 

@@ -1,4 +1,5 @@
-// Windows of SIZE_H x SIZE_W cells over a map of MAP_H x MAP_W, from (-TOP, -LEFT) on, a stride apart: POOLED_H x POOLED_W.
+// Windows of SIZE_H x SIZE_W cells over a map of MAP_H x MAP_W, from (-TOP, -LEFT) on, a stride apart: POOLED_H x
+// POOLED_W.
 
 // Of a window that begins at `start` along an axis: its first cell in a map of this length, and the one after its last.
 INLINE int first_cell(int start) { return start < 0 ? -start : 0; }

@@ -1,15 +1,15 @@
 // y = epilogue(A^T [U * (B^T x B)] A), a convolution at stride 1 by Winograd's algorithm: see winograd_tiles.c. U are
 // the filters transformed, [point][group][kernels by 2 W][channels][2 W or what is left], made by winograd_filters.c.
-// Tiles go in blocks of at most `block`. Either each thread has its own blocks and `scratch` of its own, or, where tiles
-// are few (`together`), one block is shared: by tiles in the transforms, by points and kernels in the products.
+// Tiles go in blocks of at most `block`. Either each thread has its own blocks and `scratch` of its own, or, where
+// tiles are few (`together`), one block is shared: by tiles in the transforms, by points and kernels in the products.
 // Scratch holds x transformed, [point][tile][wide], and the products, [point][tile][groups * kernels].
 
 TRANSFORM(data, A, A)
 TRANSFORM(output, A, M)
 
 void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index_t xh, index_t xw, int channels,
-              int top, int left, const float *filters, index_t upoint, float *y, int yh, int yw, index_t yn, index_t yc, index_t ys,
-              index_t yt, int kernels, int groups, float *scratch, int block, int together EPILOGUE_PARAMETERS) {
+              int top, int left, const float *filters, index_t upoint, float *y, int yh, int yw, index_t yn, index_t yc,
+              index_t ys, index_t yt, int kernels, int groups, float *scratch, int block, int together EPILOGUE_PARAMETERS) {
   const maps_t data = {h, w, xn, xc, xh, xw}, results = {yh, yw, yn, yc, ys, yt};
   const grid_t grid = grid_of(results);
   const int map = grid.down * grid.across, each = kernels / groups, depth = channels / groups;
@@ -27,7 +27,8 @@ void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index
       for (int t = rank; t < count; t += team) {
         const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
         const int across = (int)((first + t) % map) % grid.across;
-        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, 2 * W, vpoint);
+        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide,
+               2 * W, vpoint);
       }
       if (together) {
 #pragma omp barrier

@@ -1,7 +1,7 @@
-// U = G g G^T, the filters transformed: [point][group][outer by 2 W][inner][2 W or what is left of outer], `upoint` from
-// one point to the next. Outer are what results have (kernels; channels in an input gradient), inner what is summed over;
-// both of a group, `so`, `si` from one to the next, `sg` from group to group, in elements. `flipped` turns each filter by
-// half a turn. Threads share squares of 2 W outer and W inner, along whichever lies side by side.
+// U = G g G^T, the filters transformed: [point][group][outer by 2 W][inner][2 W or what is left of outer], `upoint`
+// from one point to the next. Outer are what results have (kernels; channels in an input gradient), inner what is
+// summed over; both of a group, `so`, `si` from one to the next, `sg` from group to group, in elements. `flipped` turns
+// each filter by half a turn. Threads share squares of 2 W outer and W inner, along whichever lies side by side.
 
 TRANSFORM(filter, R, A)
 

@@ -1,5 +1,5 @@
-// What the Winograd kernels share: transforms, windows of maps, products. Maps are cut into tiles of M x M results, which
-// read windows of A x A cells, A = M + R - 1 (R taps); of POINTS = A * A products each. Transformed data lie as
+// What the Winograd kernels share: transforms, windows of maps, products. Maps are cut into tiles of M x M results,
+// which read windows of A x A cells, A = M + R - 1 (R taps); of POINTS = A * A products each. Transformed data lie as
 // [point][tile][channels], vectors side by side along channels; tiles are counted over the images of a batch.
 
 #define POINTS (A * A)
@@ -8,8 +8,8 @@
 // below one another falls into different sets of a cache.
 INLINE index_t spread(int channels) { return ((channels + W - 1) / W | 1) * W; }
 
-// `name`_transform: y = matrix x matrix^T, where x is IN x IN vectors, `xi` from row to row, `xj` from column to column, and y
-// is OUT x OUT vectors, `point` from one to the next. The generated `name`_line does a row or a column.
+// `name`_transform: y = matrix x matrix^T, where x is IN x IN vectors, `xi` from row to row, `xj` from column to
+// column, and y is OUT x OUT vectors, `point` from one to the next. The generated `name`_line does a row or a column.
 #define TRANSFORM(name, IN, OUT)                                                                            \
   KERNEL void name##_transform(const float *x, index_t xi, index_t xj, float *y, index_t point) {           \
     vec half[OUT][IN];                                                                                      \
@@ -73,8 +73,9 @@ INLINE void window(const int SIZE, transform_t *transform, const float *x, maps_
 
 #define LONG (3 * STEP)
 
-// BLOCKS (1 or 2) vectors of ROWS (at most LONG) rows of out (`ostride` apart): out[i] = the sum over `depth` of a[i][k] b[k], where b[k] is
-// `bstride` after b[k - 1], and a's rows and steps are strides apart. `add` to what is there.
+// BLOCKS (1 or 2) vectors of ROWS (at most LONG) rows of out (`ostride` apart): out[i] = the sum over `depth` of
+// a[i][k] b[k], where b[k] is `bstride` after b[k - 1], and a's rows and steps are strides apart. `add` to what is
+// there.
 INLINE void product(const int ROWS, const int BLOCKS, int depth, const float *a, index_t row, index_t step,
                     const float *b, index_t bstride, float *out, index_t ostride, int add) {
   vec sum[LONG][2];
@@ -96,8 +97,9 @@ INLINE void product(const int ROWS, const int BLOCKS, int depth, const float *a,
     }
 }
 
-// `rows` rows of BLOCKS vectors of out, in panels of LONG that are summed in registers: from rows of a that are `apart`,
-// or, in a gradient of filters, from columns of a, whose rows are. Up to STEP - 1 rows more are read and written.
+// `rows` rows of BLOCKS vectors of out, in panels of LONG that are summed in registers: from rows of a that are
+// `apart`, or, in a gradient of filters, from columns of a, whose rows are. Up to STEP - 1 rows more are read and
+// written.
 #define PANEL(name, ROWS, BLOCKS)                                                                                     \
   KERNEL void name(int depth, const float *a, index_t apart, const float *b, float *out,              \
                    index_t oapart, int add) {                                                                         \

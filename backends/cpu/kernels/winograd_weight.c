@@ -34,7 +34,8 @@ void winograd_weight(int n, const float *dy, int yh, int yw, index_t yn, index_t
       for (int t = rank; t < count; t += team) {
         const int image = (int)((first + t) / map), down = (int)((first + t) % map) / grid.across;
         const int across = (int)((first + t) % map) % grid.across;
-        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide, 2 * W, vpoint);
+        window(A, data_transform, x + image * xn, data, channels, down * M - top, across * M - left, v + t * wide,
+               2 * W, vpoint);
         for (int group = 0; group < groups; group++)
           window(M, gradient_transform, dy + image * yn + group * each * yc, results, each, down * M, across * M,
                  d + group * pairs * pitch + t * 2 * W, pitch, dpoint);

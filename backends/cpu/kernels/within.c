@@ -1,5 +1,5 @@
-// Windows of (2 HALF + 1)^2 cells of a map, cut at the border, rows of all channels at a time: first down the columns, then
-// along the row. A line has HALF pixels of zeros before and behind the row's.
+// Windows of (2 HALF + 1)^2 cells of a map, cut at the border, rows of all channels at a time: first down the columns,
+// then along the row. A line has HALF pixels of zeros before and behind the row's.
 
 enum { AHEAD = HALF * X_C, LINE = (X_W + 2 * HALF) * X_C };
 
