@@ -9,7 +9,8 @@ TRANSFORM(output, A, M)
 
 void winograd(int n, const float *x, int h, int w, index_t xn, index_t xc, index_t xh, index_t xw, int channels,
               int top, int left, const float *filters, index_t upoint, float *y, int yh, int yw, index_t yn, index_t yc,
-              index_t ys, index_t yt, int kernels, int groups, float *scratch, int block, int together EPILOGUE_PARAMETERS) {
+              index_t ys, index_t yt, int kernels, int groups, float *scratch, int block,
+              int together EPILOGUE_PARAMETERS) {
   const maps_t data = {h, w, xn, xc, xh, xw}, results = {yh, yw, yn, yc, ys, yt};
   const grid_t grid = grid_of(results);
   const int map = grid.down * grid.across, each = kernels / groups, depth = channels / groups;
