@@ -28,6 +28,9 @@ FLAGS = (
 )  # fmt: skip
 """Never -ffast-math: a library linked with it makes the whole process flush subnormal numbers to zero, and NaN is no
 longer looked for."""
+WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "5000"}
+"""How threads wait for the next kernel: threads that spin for long take the cores from others, those that never do are
+late (a tenth of a small net's step). OpenMP reads this when it is loaded; the latter is GNU's."""
 KIND = "native"
 """Of what is kept, in the folder of all that was compiled."""
 MOST_LINES = 4
@@ -57,8 +60,8 @@ class Toolchain:
     def functions(self, kernels: Iterable[Kernel], isa: Isa) -> dict[Kernel, Any]:
         """Each kernel's entry point as a function of ctypes, without types; several are compiled at a time.
         AlexnetError where the compiler fails, or what it made cannot be loaded."""
-        # Threads that spin with nothing to do take the cores from others; OpenMP reads this when it is loaded.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        for name, value in WAITING.items():
+            os.environ.setdefault(name, value)
         distinct = list(dict.fromkeys(kernels))
         with ThreadPoolExecutor(cores()) as pool:
             return dict(zip(distinct, pool.map(lambda kernel: self._function(kernel, isa), distinct), strict=True))
