@@ -123,14 +123,11 @@ def one(report: Report, case: Case, options: Options) -> None:
         aims(report, case, compare(report, case, options))
 
 
-def aims(report: Report, case: Case, seconds: Mapping[str, float]) -> None:
+def aims(report: Report, case: Case, ratios: Mapping[str, float]) -> None:
     """What is hoped for, beside what is reached."""
-    ours = seconds.get(OURS.name)
-    best = min((s for name, s in seconds.items() if name != OURS.name), default=None)
     for name, wanted in case.aims.items():
-        theirs = best if name == BEST else seconds.get(name)
-        if ours and theirs:
-            ratio = theirs / ours
+        ratio = min(ratios.values(), default=None) if name == BEST else ratios.get(name)
+        if ratio is not None:
             report.aim(f"{case}: of {name}", f"{wanted} times as fast", f"{ratio:.2f}", ratio >= wanted)
 
 

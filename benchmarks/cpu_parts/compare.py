@@ -45,7 +45,7 @@ def started(job: Job, variant: Variant) -> Iterator[Worker]:
 
 
 def compare(report: Report, case: Case, options: Options) -> dict[str, float]:
-    """Median seconds of every side that has our results."""
+    """How many times as fast as each other side that has our results ours is."""
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.npz"
         first = case.job(options.threads, options.tiny, False, "")
@@ -105,15 +105,19 @@ def compared(job: Job, ours: tuple[Any, Path], theirs: tuple[Any, Path]) -> tupl
 
 
 def weights_apart(start: Path, ours: Path, theirs: Path) -> tuple[float, str]:
-    """The largest difference as a share of a tensor's largest change, and the tensor."""
+    """How far a tensor is apart at most, as a share of what it changed by, and the tensor: by root mean squares, as a
+    mask that turns over changes single gradients of deep nets by much, also between PyTorch's own layouts. What weights
+    are rounded by, at each of the updates and on both sides, is no difference."""
     found = []
     with np.load(start) as before, np.load(ours) as first, np.load(theirs) as second:
         if set(first.files) != set(second.files):
             return float("inf"), "names"
         for name in first.files:
             mine = first[name]
-            change = float(np.abs(mine - before[name]).max())
-            found.append((float(np.abs(mine - second[name]).max()) / max(change, 1e-30), name))
+            change = float(np.linalg.norm(mine - before[name]))
+            rounding = 2 * UPDATES * np.spacing(np.abs(mine))
+            apart = float(np.linalg.norm(np.maximum(np.abs(mine - second[name]) - rounding, 0)))
+            found.append((apart / max(change, 1e-30), name))
     return max(found)
 
 
@@ -140,7 +144,8 @@ def described(variant: Variant) -> str:
 
 
 def race(report: Report, case: Case, job: Job, variants: Sequence[Variant], rounds: int) -> dict[str, float]:
-    """All sides at once, each waiting while another takes its turn: every round begins with another side."""
+    """All sides at once, each waiting while another takes its turn: every round begins with another side. The median
+    over the rounds of each other side's time over ours."""
     with ExitStack() as stack:
         workers = dict[Variant, Worker]()
         for variant in variants:
@@ -160,7 +165,12 @@ def race(report: Report, case: Case, job: Job, variants: Sequence[Variant], roun
     table(report, case, job.batch, seconds, memory)
     if OURS in memory:
         say_memory(report, case, memory)
-    return {variant.name: case.scale() * median(some) for variant, some in seconds.items()}
+    base = seconds.get(OURS, [])
+    return {
+        variant.name: median([mine / ours for mine, ours in zip(some, base, strict=True)])
+        for variant, some in seconds.items()
+        if base and variant != OURS
+    }
 
 
 def table(
