@@ -107,6 +107,7 @@ def blas_threads() -> list[int]:
 def test_products_have_so_many_threads(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """During a run only."""
     monkeypatch.setattr(streams, "cores", lambda: 9)
+    streams._blas.cache_clear()  # other tests may have loaded libraries that came with other packages since
     before, seen, plan = blas_threads(), [], separate(exchanging())
     steps = [(step.stream, waits) for step, waits in zip(plan.steps, plan.waits, strict=True)]
     streams.run_streams(steps, lambda position: seen.append(blas_threads()), threads)
