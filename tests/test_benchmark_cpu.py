@@ -3,6 +3,7 @@ said."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
 from benchmarks import cpu
 from benchmarks.cpu_parts import compare, products
 from benchmarks.cpu_parts.compare import compared, weights_apart
@@ -55,16 +57,14 @@ def test_training_in_rehearsal(tmp_path: Path) -> None:
 def test_norms_by_hand_mean_ours(report: Report, tmp_path: Path) -> None:
     """Both nets that have any, on numbers for which they matter, with their gradients."""
     torch = pytest.importorskip("torch")
-    from alexnet_ir.ops.normalize import LocalNorm, LocalNormGrad, Lrn, LrnGrad
-    from benchmarks.cpu_parts import twins
-    from benchmarks.gpu_parts.twins import ModuleLrn
-
+    twins = importlib.import_module("benchmarks.cpu_parts.twins")  # which need PyTorch
+    module_lrn = importlib.import_module("benchmarks.gpu_parts.twins").ModuleLrn
     random = np.random.default_rng(4)
     maps, grads = (300 * random.standard_normal((2, 16, 7, 9)) for _ in range(2))
     lrn: dict[str, Any] = {"n": 5, "k": 2.0, "alpha": 1e-4, "beta": 0.75, "groups": 2}
     local: dict[str, Any] = {"size": 3, "k": 1.0, "alpha": 5e-5 / 9, "beta": 0.75}
     for key, op, grad_op, plain in (
-        ("alexnet", Lrn(**lrn), LrnGrad(**lrn), ModuleLrn(2)),
+        ("alexnet", Lrn(**lrn), LrnGrad(**lrn), module_lrn(2)),
         ("cifar18", LocalNorm(**local), LocalNormGrad(**local), twins.PooledNorm()),
     ):
         for module in (plain, twins.sliced(key, 2, lambda body: body)):

@@ -43,11 +43,14 @@ FUSED: Mapping[str, EmitFused] = {**batchnorm.FUSED, **losses.FUSED, **normalize
 
 def emit(site: Site) -> Emission:
     """What the step at this site runs; AlexnetError for maps of more pixels than kernels count."""
-    op = site.op
-    if isinstance(op, Fused) and op.rule in FUSED:
+    if has_kernel(site.op):
         return emit_by(site, EMITTERS, FUSED)
-    head = op.parts[0].op if isinstance(op, Fused) else op
-    if type(head) in EMITTERS:
-        return emit_by(site, EMITTERS, FUSED)
-    meaning = Meaning(op, site.operands, site.results)
+    meaning = Meaning(site.op, site.operands, site.results)
     return Emission((meaning,), reason="by its meaning, in NumPy: there is no kernel for it")
+
+
+def has_kernel(op: Op) -> bool:
+    """Whether there is an emitter: of a fused op for the whole, or for its head."""
+    if isinstance(op, Fused):
+        return op.rule in FUSED or type(op.parts[0].op) in EMITTERS
+    return type(op) in EMITTERS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from alexnet_ir.backends import meaning
-from alexnet_ir.backends.cpu.emit import EMITTERS, FUSED, emit
+from alexnet_ir.backends.cpu.emit import FUSED, emit, has_kernel
 from alexnet_ir.backends.cpu.isa import Isa
 from alexnet_ir.backends.cpu.site import Site
 from alexnet_ir.backends.cpu.toolchain import FLAGS
@@ -18,7 +18,6 @@ from alexnet_ir.backends.emission.site import ALIGNMENT, Lying, tensors_of
 from alexnet_ir.backends.target import FUSIONS
 from alexnet_ir.ir.op import Op
 from alexnet_ir.ir.target import Storing, Target, Types
-from alexnet_ir.ops.fused import Fused
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,4 @@ class CEmitter(Emitter):
 
 def _temporary(op: Op, operands: Types, results: Types) -> int:
     """What runs by its meaning allocates what that makes; kernels nothing."""
-    head = op.parts[0].op if isinstance(op, Fused) else op
-    has_kernel = (isinstance(op, Fused) and op.rule in FUSED) or type(head) in EMITTERS
-    return 0 if has_kernel else meaning.temporary(op, operands, results)
+    return 0 if has_kernel(op) else meaning.temporary(op, operands, results)

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alexnet_ir.backends.cpu.isa import Isa
-from alexnet_ir.backends.cpu.site import C, Emit, Site, kernel
+from alexnet_ir.backends.cpu.site import C, Site, kernel
 from alexnet_ir.backends.emission.commands import Call, Emission, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace, both, round_up
-from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import Conv, ConvAttributes, ConvGradInput
 
 CACHED_BYTES = 256 << 10
@@ -310,7 +309,3 @@ def _call(
     counts = (np.int64(work.band // 4), np.int32(work.lines), np.int32(work.parts))
     places = (x.place, filters, y.place, bands)
     return Call(made, (np.int32(x.shape[0]), *places, *counts, *epilogue.arguments))
-
-
-EMITTERS: dict[type[Op], Emit] = {Conv: conv, ConvGradInput: conv_grad_input}
-"""By the class of op."""

@@ -17,11 +17,10 @@ from alexnet_ir.backends.cpu.emitters.direct import (
     tiles,
     vectors_for,
 )
-from alexnet_ir.backends.cpu.site import Emit, Site, kernel
+from alexnet_ir.backends.cpu.site import Site, kernel
 from alexnet_ir.backends.emission.commands import Argument, Call, Emission, Place, Tensor
 from alexnet_ir.backends.emission.epilogue import Epilogue
 from alexnet_ir.backends.emission.site import Workspace, both, round_up
-from alexnet_ir.ir.op import Op
 from alexnet_ir.ops.conv import ConvGradWeight
 
 SUMS_BYTES = 2 * CACHED_BYTES
@@ -112,7 +111,3 @@ def _added(site: Site, sums: Place, splits: int, vectors: int) -> Call:
     strides = map(np.int64, (targets * weight.strides[0], *weight.strides))
     made = kernel("direct_sums.c", "direct_sums", site.isa, constants={"VECTORS": vectors})
     return Call(made, (sums, weight.place, *counts, *strides, *map(np.int32, weight.shape[2:])))
-
-
-EMITTERS: dict[type[Op], Emit] = {ConvGradWeight: conv_grad_weight}
-"""By the class of op."""
