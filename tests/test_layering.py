@@ -28,7 +28,7 @@ TOGETHER = {
     ("data", "training"),
     ("cli", "report", "figures", "dense", "summary", "difference", "drawing", "api", "__init__", "__main__"),
 }
-OPTIONAL = {"cupy", "sklearn", "torch", "PIL"}
+OPTIONAL = {"cupy", "sklearn", "torch", "PIL", "simplejpeg", "matplotlib", "tensorboardX"}
 """What is imported where it is used, because it need not be there."""
 
 

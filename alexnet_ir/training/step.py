@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.backends.base import Executable, Storage
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.backends.emission.machine import on_gpu
@@ -80,7 +81,7 @@ class Predictor:
         (self._image,) = (name for name in plan.inputs if name in model.graph.inputs and name not in (SEED, STEP))
         self._classes = plan.outputs[SCORE].type.shape[1]
 
-    def predict(self, images: ArrayLike) -> Floats:
+    def predict(self, images: ArrayLike | Augmented) -> Floats:
         """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
         return self._scored(self._inference, self._images(images, exact=False), (self._classes,))
 
@@ -121,7 +122,9 @@ class Predictor:
     def _inference_plan(self) -> Plan:
         return compile_inference(self.model, self.setup, self.compiled).plan
 
-    def _images(self, images: ArrayLike, *, exact: bool, image: Sequence[int] = ()) -> Array:
+    def _images(self, images: ArrayLike | Augmented, *, exact: bool, image: Sequence[int] = ()) -> Array:
+        if isinstance(images, Augmented):
+            images = images.evaluate()
         array: Any = images if self._is_on_gpu("images", images) else np.asarray(images, np.float32)
         want = (self.model.batch, *(image or self.model.image))
         if tuple(array.shape[1:]) != want[1:] or (exact and len(array) != want[0]):
@@ -156,8 +159,10 @@ class TrainingStep(Predictor):
             name: getattr(optimizer, f.name) for f in fields(optimizer) if (name := rate(f.name)) in plan.inputs
         }
         self._extra = [name for name in (SEED, STEP) if name in plan.inputs]
+        self.factors: dict[str, float] = {}
+        """By the input's name (`conv1.weight.lr_mult`), in the place of what the model says."""
 
-    def __call__(self, images: ArrayLike, labels: ArrayLike) -> float:
+    def __call__(self, images: ArrayLike | Augmented, labels: ArrayLike) -> float:
         """One update on a batch: images [batch, channels, rows, columns], labels [batch] from 0. Returns the loss from
         before it; ValueError for arrays of another shape or labels that are no class. On GPUs the arrays may lie there
         too (CuPy's, or whatever has `__cuda_array_interface__`): their content is copied on the device, after what is
@@ -174,7 +179,19 @@ class TrainingStep(Predictor):
     def scalars(self) -> dict[str, Any]:
         """What the program is fed beside a batch: rates, and where it draws random numbers, seed and step."""
         drawn = {name: value for name, value in ((SEED, self.seed), (STEP, self.steps)) if name in self._extra}
-        return self._rates | {rate("lr"): self.lr} | drawn
+        return self._rates | self.factors | {rate("lr"): self.lr} | drawn
+
+    def states(self) -> dict[str, Array]:
+        """All that training changes, whole and by name: weights, running statistics and the optimizer's slots
+        (`conv1.weight.velocity`). The same for every placement."""
+        return {name: self._storage.read(name) for name in self.plan.states}
+
+    def restore(self, states: Mapping[str, Array], steps: int) -> None:
+        """Take up where `states` were read after so many updates. KeyError or ValueError where they are not this
+        net's."""
+        for name in self.plan.states:
+            self._storage.write(name, states[name])
+        self.steps = steps
 
     @property
     def exchanged_bytes(self) -> int:
