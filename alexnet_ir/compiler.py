@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from alexnet_ir.passes.partition import Partition
 from alexnet_ir.passes.placements import follow
 from alexnet_ir.passes.plan_memory import PlanMemory
 from alexnet_ir.passes.schedule import Schedule
+from alexnet_ir.passes.specialise import Specialise
 from alexnet_ir.passes.table import pipeline
 from alexnet_ir.passes.update import Update
 from alexnet_ir.placement import Placing, placing_of
@@ -86,10 +88,15 @@ def compile_step(model: Model, setup: Setup, hook: Hook | None = None) -> Compil
     return _lowered(_step_graph(model, placing, hook), placing, setup, hook)
 
 
-def compile_inference(model: Model, setup: Setup, step: Compiled, size: Pair | None = None) -> Compiled:
-    """The evaluation that goes with a training step, its states placed alike; at another size, the dense one."""
+def compile_inference(
+    model: Model, setup: Setup, step: Compiled, size: Pair | None = None, fetch: Mapping[str, str] | None = None
+) -> Compiled:
+    """The evaluation that goes with a training step, its states placed alike; at another size, the dense one. `fetch`
+    names further outputs and the nodes that make them."""
     name = "infer" if size is None else "dense"
-    options: dict[str, Pass] = {} if size is None else {"fc-to-conv": FcToConv(size)}
+    options: dict[str, Pass] = {"specialise": Specialise(fetch or {})}
+    if size is not None:
+        options["fc-to-conv"] = FcToConv(size)
     placing = step.placing
     if placing.devices > 1:
         alone = run_passes(model.graph, pipeline(name, options))

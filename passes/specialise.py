@@ -11,7 +11,8 @@ After:   %drop6.scaled = scale(%relu6) {factor = 0.5}
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from alexnet_ir.ir.graph import Graph, Node, Value
@@ -25,11 +26,15 @@ from alexnet_ir.passes.base import Pass
 @dataclass(frozen=True)
 class Specialise(Pass):
     """Dropout becomes a factor, batch normalisation uses its running statistics, training-only results go, and no state
-    changes. What nothing reads any more is left to `cleanup`."""
+    changes. What nothing reads any more is left to `cleanup`. `fetch` names further outputs, each with the node of the
+    forward graph whose value it is."""
 
     name: ClassVar[str] = "specialise"
+    fetch: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, graph: Graph) -> bool:
+        # Before anything is replaced: what takes a value's place takes it as an output too.
+        graph.outputs |= {output: graph.named(value) for output, value in self.fetch.items()}
         for old in graph.topo():
             node = graph.node(old.id)  # anew: what it reads may have been replaced since
             if isinstance(node.op, Dropout):
@@ -38,7 +43,7 @@ class Specialise(Pass):
                 _use_running_statistics(graph, node, node.op)
         for name in graph.states:
             graph.set_update(name, None)
-        graph.outputs = {SCORE: graph.outputs[SCORE]}
+        graph.outputs = {name: graph.outputs[name] for name in (SCORE, *self.fetch)}
         return True
 
 

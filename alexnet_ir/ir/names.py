@@ -23,6 +23,11 @@ def factor(parameter: str, name: str) -> str:
     return f"{parameter}.{name}"
 
 
+def activation(layer: str) -> str:
+    """The output that holds a layer's value, where an evaluation is asked for it."""
+    return f"{layer}.value"
+
+
 def gradient(parameter: str) -> str:
     """The output that holds a parameter's gradient, between backward and update."""
     return f"{parameter}.grad"

@@ -93,14 +93,30 @@ class Predictor:
         image = (self.model.image[0], height, width)
         return lambda images: self._scored(executable, self._images(images, exact=False, image=image), scores)
 
+    def fetching(self, fetch: Mapping[str, str]) -> Callable[[ArrayLike | Augmented], dict[str, Floats]]:
+        """From n images to the values [n, ...] of nodes of the forward graph, by names of one's own, as evaluation has
+        them: {"fc7.value": "relu7"}."""
+        plan = compile_inference(self.model, self.setup, self.compiled, fetch=fetch).plan
+        executable = self.setup.backend.build(plan, self._storage)
+        shapes = {name: plan.outputs[name].type.shape[1:] for name in fetch}
+        return lambda images: self._outputs(executable, self._images(images, exact=False), shapes)
+
     def _scored(self, executable: Executable, given: Array, shape: tuple[int, ...]) -> Floats:
-        """Scores [n, *shape] of n images, a batch at a time."""
-        parts = []
+        """Scores [n, *shape] of n images."""
+        return self._outputs(executable, given, {SCORE: shape})[SCORE]
+
+    def _outputs(
+        self, executable: Executable, given: Array, shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Floats]:
+        """Outputs [n, *shape] for n images by their names, a batch at a time."""
+        parts: dict[str, list[Floats]] = {name: [np.zeros((0, *shape), np.float32)] for name, shape in shapes.items()}
         for start in range(0, len(given), self.model.batch):
             part = given[start : start + self.model.batch]
             filled = part if len(part) == self.model.batch else part[np.arange(self.model.batch) % len(part)]
-            parts.append(executable.run({self._image: filled})[SCORE][: len(part)])
-        return np.concatenate(parts) if parts else np.zeros((0, *shape), np.float32)
+            outputs = executable.run({self._image: filled})
+            for name, found in parts.items():
+                found.append(outputs[name][: len(part)])
+        return {name: np.concatenate(found) for name, found in parts.items()}
 
     def load(self, tensors: Mapping[str, ArrayLike]) -> None:
         """Take over all weights by name; AlexnetError where one is missing, unknown or of another shape."""
