@@ -1,4 +1,4 @@
-"""What watches a run without changing it: diagnosis, pictures, event files. `TrainingRun` calls each observer in turn."""
+"""What watches a run without changing it: diagnosis, pictures, event files."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Observer:
     - `run.rewind(steps)`: bring the net back to where it was after so many updates (from the newest checkpoint up to
       there, updates repeated): in `on_divergence` only.
 
-    An exception ends the run as any other does: the last finished step is saved first. What has to survive a kill must be
-    read from the run's folder in `at_start`: a resumed run has new observers."""
+    An exception ends the run as any other does: the last finished step is saved first. What has to survive a kill must
+    be read from the run's folder in `at_start`: a resumed run has new observers."""
 
     def at_start(self, run: TrainingRun) -> None:
         """Before the first update, or where a resumed run goes on: `run.step.steps` updates were made."""
@@ -55,8 +55,8 @@ class Observer:
         return None
 
     def after_epoch(self, run: TrainingRun, metrics: EpochMetrics) -> None:
-        """After an epoch's evaluation (or that of its part, where the run ends within it), its line in the metrics and its
-        checkpoint."""
+        """After an epoch's evaluation (or that of its part, where the run ends within it), its line in the metrics and
+        its checkpoint."""
 
     def at_end(self, run: TrainingRun) -> None:
         """After the last epoch of a run that came to its end; `final.safetensors` is written."""
