@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 FOLDERS = {name: ROOT / folder for name, folder in PROJECT["package-dir"].items()}
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("diagnostics", "philox", "version"),
+    ("diagnostics", "durable", "philox", "version"),
     ("ir",),
     ("ops",),
     ("dsl", "passes", "backends"),
