@@ -120,6 +120,12 @@ def uniform(key: Key, count: int, start: int = 0) -> NDArray[np.float64]:
     return drawn
 
 
+def random_normals(key: Key, blocks: ArrayLike) -> NDArray[np.float64]:
+    """Four standard normal numbers for each block number, float64 [4, ...]: `normal`'s elements of that block."""
+    words = random_blocks(key, blocks)
+    return np.stack([*_normals(words[0], words[1]), *_normals(words[2], words[3])])
+
+
 def normal(key: Key, count: int, start: int = 0) -> NDArray[np.float64]:
     """Standard normal by Box and Muller: float64 [count]. Elements 2j and 2j + 1 come from the same two elements of
     the row."""
@@ -128,7 +134,12 @@ def normal(key: Key, count: int, start: int = 0) -> NDArray[np.float64]:
     for low in range(0, len(out), 4 * _CHUNK):
         part = out[low : low + 4 * _CHUNK]
         bits = random_bits(key, part.size, first + 2 * low).reshape(-1, 2)
-        radius = np.sqrt(-2.0 * np.log((bits[:, 0] + 1.0) * 2.0**-32))
-        angle = bits[:, 1] * (2.0 * np.pi * 2.0**-32)
-        part[:, 0], part[:, 1] = radius * np.cos(angle), radius * np.sin(angle)
+        part[:, 0], part[:, 1] = _normals(bits[:, 0], bits[:, 1])
     return out.reshape(-1)[start - first :][:count]
+
+
+def _normals(first: NDArray[np.uint32], second: NDArray[np.uint32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Two normal numbers of two words."""
+    radius = np.sqrt(-2.0 * np.log((first + 1.0) * 2.0**-32))
+    angle = second * (2.0 * np.pi * 2.0**-32)
+    return radius * np.cos(angle), radius * np.sin(angle)

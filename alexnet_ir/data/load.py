@@ -11,10 +11,13 @@ from alexnet_ir.data import cifar10, mnist
 from alexnet_ir.data.dataset import Dataset, Split, holdout_mask
 from alexnet_ir.data.generated import make_synthetic, read_digits
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic, error
-from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, PcaLight, Resize, Synthetic, TenCrop
+from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, Resize, Synthetic
+from alexnet_ir.ir.op import Array
 
 Shape = tuple[int, int, int]
-NOT_YET = (Folder, Resize, PcaLight, TenCrop)
+NOT_YET = (Folder,)
+USUAL_SIZE = 256
+"""Rows and columns of a folder's images where nothing says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,21 @@ def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) 
         message = f"holdout: {spec.holdout:.2%} of {len(held)} images, by class, leaves one of the two sets empty"
         raise error(message, span=spec.span)
     return Dataset(train.take(~held), train.take(held), parts.classes)
+
+
+def stored_shape(spec: DataSpec, image: Shape, mean: Array | None) -> Shape:
+    """The (channels, rows, columns) that the source keeps, as far as can be said without reading it: `image` is the
+    net's own, `mean` the mean image, which has it where there is one."""
+    known = spec.source.stored or (None if mean is None else mean.shape)
+    if known is not None:
+        return known[0], known[1], known[2]
+    return image if isinstance(spec.source, Synthetic) else (3, size_read(spec), size_read(spec))
+
+
+def size_read(spec: DataSpec) -> int:
+    """Rows and columns that a folder's pictures are brought to: the largest that `resize` asks for."""
+    sizes = [next((step.size for step in steps if isinstance(step, Resize)), 0) for steps in (spec.train, spec.eval)]
+    return max(sizes) or USUAL_SIZE
 
 
 def unsupported(spec: DataSpec) -> list[str]:

@@ -1,22 +1,40 @@
-"""From stored images to what the net sees: a `data` section's transforms, in the order written, a batch at a time.
+"""From stored images to what the net sees: a `data` section's transforms, a batch at a time.
 
-Every step takes the mean image along with the images: it is cropped and scaled as they are, so that `subtract_mean`
-means the same wherever it stands. After a random crop, it subtracts the centre of the mean, as the 2012 code did.
+Steps happen in the order written, and the mean image goes along with the images: it is cropped and scaled as they are,
+so that `subtract_mean` means the same wherever it stands. After a random crop, it subtracts the centre of the mean, as
+the 2012 code did. All of them but `resize`, which is a part of reading, come to one `Augmented`: where each result's
+window lies in its image and in the mean, a shift of its colours, and a factor.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from alexnet_ir.data.dataset import Split
+from alexnet_ir.backends.augment import Augmented
+from alexnet_ir.data.dataset import Images, Split, Store
+from alexnet_ir.data.resize import resized
+from alexnet_ir.data.statistics import colour_covariance, mean_image
+from alexnet_ir.data.views import Views
 from alexnet_ir.diagnostics import error
-from alexnet_ir.dsl.spec import CenterCrop, DataSpec, RandomCrop, RandomFlip, Scale, SubtractMean, Transform
-from alexnet_ir.philox import Domain, Key, random_blocks
+from alexnet_ir.dsl.spec import (
+    CenterCrop,
+    DataSpec,
+    PcaLight,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+    Scale,
+    SubtractMean,
+    TenCrop,
+    Transform,
+)
+from alexnet_ir.philox import Domain, Key, random_blocks, random_normals
 
 Floats = NDArray[np.float32]
 
@@ -24,92 +42,128 @@ Floats = NDArray[np.float32]
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
     """The transforms and all they need, so that evaluation can do without the training set. `mean`, float32 [channels,
-    rows, columns], is that of the stored training images, or None where no step subtracts it."""
+    rows, columns], is that of the stored training images, or None where no step subtracts it; `covariance`, float64
+    [channels, channels], that of their colours, or None where no step shifts them."""
 
     train: tuple[Transform, ...]
     eval: tuple[Transform, ...]
     seed: int
     mean: Floats | None
+    covariance: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, spec: DataSpec, seed: int, training: Split) -> Preprocessing:
-        """The section's transforms, with the mean of the training images if one of them subtracts it."""
-        needed = _subtract_mean((*spec.train, *spec.eval))
-        mean = training.images.mean(axis=0, dtype=np.float64).astype(np.float32) if needed else None
-        return cls(spec.train, spec.eval, seed, mean)
+        """The section's transforms, with what they need to know of the training images."""
+        steps = (*spec.train, *spec.eval)
+        mean = mean_image(training) if _has(SubtractMean, steps) else None
+        covariance = colour_covariance(training) if _has(PcaLight, steps) else None
+        return cls(spec.train, spec.eval, seed, mean, covariance)
 
     def __post_init__(self) -> None:
-        if self.mean is None and _subtract_mean((*self.train, *self.eval)):
+        if self.mean is None and _has(SubtractMean, (*self.train, *self.eval)):
             raise error("subtract_mean(...) needs the mean of the training images, and it is missing")
 
-    def train_images(self, images: NDArray[Any], samples: ArrayLike, epoch: int) -> Floats:
-        """What the net trains on: float32, C-contiguous. `samples` are the images' places in the training set: what is
-        random is drawn by (seed, epoch, sample), so that the rest of the batch is of no matter."""
-        return self._run(self.train, images, samples, epoch)
+    def setting(self, step: str, **values: Any) -> Preprocessing:
+        """The same with new values for the training steps of that name, as an event sets them:
+        `setting("pca_light", std=0)`. What is random is drawn as before."""
+        changed = (replace(own, **values) if own.name == step else own for own in self.train)
+        return replace(self, train=tuple(changed))
 
-    def eval_images(self, images: NDArray[Any], first: int = 0) -> Floats:
-        """What the net is evaluated on: float32, C-contiguous. `first` is the first image's place in its set, which
-        matters where a step is random."""
-        return self._run(self.eval, images, np.arange(first, first + len(images)), 0)
+    @property
+    def ten_crop(self) -> bool:
+        """Whether evaluation averages over ten crops."""
+        return _has(TenCrop, self.eval)
 
-    def _run(self, steps: tuple[Transform, ...], images: NDArray[Any], samples: ArrayLike, epoch: int) -> Floats:
-        mean = np.zeros(images.shape[1:], np.float32) if self.mean is None else self.mean
-        if mean.shape != images.shape[1:]:
-            raise error(f"the mean image is {_size(mean.shape)}, but the images are {_size(images.shape[1:])}")
-        images = np.array(images, np.float32)
+    def read_train(self, images: Images | Store) -> Images | Store:
+        """Stored images as training's `resize` steps leave them, each made when it is asked for."""
+        return resized(images, _sizes(self.train))
+
+    def read_eval(self, images: Images | Store) -> Images | Store:
+        """Stored images as evaluation's `resize` steps leave them, each made when it is asked for."""
+        return resized(images, _sizes(self.eval))
+
+    def train_batch(self, images: NDArray[Any], samples: ArrayLike, epoch: int) -> Augmented:
+        """What the net trains on, of images that `read_train` gave. `samples` are their places in the training set:
+        what is random is drawn by (seed, epoch, sample), so that the rest of the batch is of no matter."""
+        return self._augmented(self.train, self._train_mean, images, samples, epoch)
+
+    def eval_batch(self, images: NDArray[Any], first: int = 0) -> Augmented:
+        """What the net is evaluated on, of images that `read_eval` gave: of ten crops, the centre. `first` is the first
+        image's place in its set, which matters where a step is random."""
+        steps = tuple(CenterCrop(step.size) if isinstance(step, TenCrop) else step for step in self.eval)
+        return self._augmented(steps, self._eval_mean, images, first + np.arange(len(images)), 0)
+
+    def eval_views(self, images: NDArray[Any], first: int = 0) -> Augmented:
+        """As `eval_batch`, each image as often as `ten_crop` says: all ten of the first image (the four corners, the
+        centre, and their reflections), then those of the second."""
+        return self._augmented(self.eval, self._eval_mean, images, first + np.arange(len(images)), 0)
+
+    def train_images(self, images: Images | Store, samples: ArrayLike, epoch: int) -> Floats:
+        """`train_batch` of stored images, in floats [n, channels, rows, columns]."""
+        return self.train_batch(self.read_train(images)[:], samples, epoch).evaluate()
+
+    def eval_images(self, images: Images | Store, first: int = 0) -> Floats:
+        """`eval_batch` of stored images, in floats [n, channels, rows, columns]."""
+        return self.eval_batch(self.read_eval(images)[:], first).evaluate()
+
+    def _augmented(
+        self, steps: Sequence[Transform], mean: Floats | None, images: NDArray[Any], samples: ArrayLike, epoch: int
+    ) -> Augmented:
+        views = Views(images, mean)
         for position, step in enumerate(steps):
             key = Key(self.seed, Domain.AUGMENT, position, epoch)
-            images, mean = _apply(step, images, mean, key, samples)
-        return np.ascontiguousarray(images)
+            match step:
+                case SubtractMean(per=per):
+                    views.subtract_mean(per)
+                case Scale(factor=factor):
+                    views.factor *= factor
+                case CenterCrop(size=size):
+                    views.center_crop(size)
+                case RandomCrop(size=size):
+                    views.crop(size, random_blocks(key, samples)[:2])
+                case RandomFlip():
+                    views.flip(random_blocks(key, samples)[0] < 2**31)
+                case PcaLight(std=std):
+                    views.shift(std * self._shifts(key, samples))
+                case TenCrop(size=size):
+                    views.ten_crop(size)
+                    samples = np.repeat(samples, 10)
+        return views.augmented()
+
+    def _shifts(self, key: Key, samples: ArrayLike) -> NDArray[np.float64]:
+        """sum of a_i sqrt(l_i) p_i with a_i from N(0, 1), [n, channels]."""
+        components = self._components
+        return random_normals(key, samples)[: len(components)].T @ components
+
+    @cached_property
+    def _components(self) -> NDArray[np.float64]:
+        """sqrt(l_i) p_i of the colours, a row each, the largest first, each with its greatest part above zero."""
+        if self.covariance is None:
+            raise error("pca_light(...) needs the covariance of the training images' colours, and it is missing")
+        if len(self.covariance) > 4:
+            raise error(
+                f"pca_light(...) shifts the colours of images of up to 4 channels, found {len(self.covariance)}"
+            )
+        values, vectors = np.linalg.eigh(self.covariance)
+        rows = (np.sqrt(np.maximum(values, 0)) * vectors).T[::-1]
+        greatest = rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)]
+        return np.asarray(rows * np.where(greatest < 0, -1, 1)[:, None])
+
+    @cached_property
+    def _train_mean(self) -> Floats | None:
+        return self._resized_mean(self.train)
+
+    @cached_property
+    def _eval_mean(self) -> Floats | None:
+        return self._resized_mean(self.eval)
+
+    def _resized_mean(self, steps: Sequence[Transform]) -> Floats | None:
+        return None if self.mean is None else np.asarray(resized(self.mean[None], _sizes(steps))[:][0])
 
 
-def _subtract_mean(steps: tuple[Transform, ...]) -> bool:
-    return any(isinstance(step, SubtractMean) for step in steps)
+def _has(step: type[Transform], steps: Sequence[Transform]) -> bool:
+    return any(isinstance(own, step) for own in steps)
 
 
-def _apply(step: Transform, images: Floats, mean: Floats, key: Key, samples: ArrayLike) -> tuple[Floats, Floats]:
-    """One step, on images that it may change in place; a sample's random words are its block of the key's row."""
-    match step:
-        case SubtractMean(per=per):
-            shift = mean if per == "pixel" else mean.mean(axis=(1, 2), keepdims=True)
-            images -= shift
-            return images, mean - shift
-        case Scale(factor=factor):
-            images *= np.float32(factor)
-            return images, mean * np.float32(factor)
-        case CenterCrop(size=size):
-            return _center(images, size), _center(mean, size)
-        case RandomCrop(size=size):
-            return _crop(images, size, random_blocks(key, samples)), _center(mean, size)
-        case RandomFlip():
-            flipped = random_blocks(key, samples)[0] < 2**31
-            images[flipped] = images[flipped, ..., ::-1]
-            return images, mean
-    raise error(f"{step.name}(...) is accepted by check, but nothing runs it yet")
-
-
-def _center(images: Floats, size: int) -> Floats:
-    """The middle square; of an odd rest, the smaller half is on the top and on the left."""
-    top, left = (room // 2 for room in _room(images, size))
-    return images[..., top : top + size, left : left + size]
-
-
-def _crop(images: Floats, size: int, words: NDArray[np.uint32]) -> Floats:
-    """A square of each image; of its words, uint32 [4, n], two choose the corner: word * places / 2**32."""
-    places = np.array(_room(images, size), np.uint64)[:, None] + np.uint64(1)
-    rows, columns = words[:2] * places >> np.uint64(32)
-    windows = sliding_window_view(images, (size, size), axis=(2, 3))
-    cropped: Floats = windows[np.arange(len(images)), :, rows, columns]
-    return cropped
-
-
-def _room(images: Floats, size: int) -> tuple[int, int]:
-    """How far a square of `size` can move down and across."""
-    rows, columns = images.shape[-2:]
-    if min(rows, columns) < size:
-        raise error(f"a crop of {size} is larger than the image, {_size(images.shape[-3:])}")
-    return rows - size, columns - size
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+def _sizes(steps: Sequence[Transform]) -> list[int]:
+    return [step.size for step in steps if isinstance(step, Resize)]

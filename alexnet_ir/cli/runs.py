@@ -1,0 +1,57 @@
+"""A trained run, opened: what every command starts from that asks one for scores."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet_ir.cli.model import setup_from
+from alexnet_ir.data.dataset import Dataset
+from alexnet_ir.data.load import Shape, stored_shape
+from alexnet_ir.data.load import load as load_data
+from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import Source, error
+from alexnet_ir.dsl.model import Choice, Model, load
+from alexnet_ir.dsl.spec import DataSpec
+from alexnet_ir.training.run import weights_path
+from alexnet_ir.training.step import Predictor
+from alexnet_ir.training.weights import Saved, read_weights
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run's weights file and what is in it, its model, the net with these weights, and the way images take into it:
+    `net.predict(preprocessing.eval_batch(preprocessing.read_eval(images)))` scores stored images, uint8
+    [n, *stored]."""
+
+    path: Path
+    saved: Saved
+    model: Model
+    section: DataSpec
+    net: Predictor
+    preprocessing: Preprocessing
+
+    @property
+    def stored(self) -> Shape:
+        """(channels, rows, columns) that a picture is brought to, in the way of `prepare`, before its transforms."""
+        return stored_shape(self.section, self.model.image, self.saved.mean)
+
+    def data(self, directory: str | None) -> Dataset:
+        """The sets that the run was trained and evaluated on; `directory` is that of `--data`."""
+        return load_data(self.section, self.model.image, self.saved.seed, Path(directory) if directory else None)
+
+
+def open_run(run_or_weights: str, args: argparse.Namespace) -> Opened:
+    """Open a run's folder or a weights file on the devices that a command's arguments name; AlexnetError where it is
+    none, or damaged."""
+    path = weights_path(Path(run_or_weights))
+    saved = read_weights(path)
+    model = load(Source(saved.model_path, saved.model), Choice(**saved.choice))
+    if model.data is None:
+        raise error(f"{path}: its model has no `data` section, which says how images are fed")
+    net = Predictor(model, setup_from(args, model))
+    net.load(saved.tensors)
+    section = model.data
+    preprocessing = Preprocessing(section.train, section.eval, saved.seed, saved.mean)
+    return Opened(path, saved, model, section, net, preprocessing)
