@@ -206,11 +206,12 @@ def _prediction(made: Compilation) -> Prediction:
 def _run(model: Model, seconds: float) -> tuple[str, float | None]:
     """A recipe's whole run in words, and the time it takes at so many seconds a step: where it counts steps, and for
     epochs of a folder, of which nobody knows the size, as if it had a million images."""
-    match recipe_of(model).stop:
-        case spec.Steps(count):
-            return counted(count, "step"), count * seconds
-        case spec.Epochs(count) if model.data and isinstance(model.data.source, spec.Folder):
-            return f"{count:g} epochs of a million images", count * seconds / model.batch * MILLION
+    for stop in recipe_of(model).stop:
+        match stop:
+            case spec.Steps(count):
+                return counted(count, "step"), count * seconds
+            case spec.Epochs(count) if model.data and isinstance(model.data.source, spec.Folder):
+                return f"{count:g} epochs of a million images", count * seconds / model.batch * MILLION
     return "", None
 
 

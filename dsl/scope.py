@@ -72,6 +72,11 @@ class Layer:
     value: str
 
 
+def within(path: str, target: str) -> bool:
+    """Whether a layer's path is `target`, or lies in the scope of that name: `stage2/conv1` in `stage2`."""
+    return path == target or path.startswith(f"{target}/")
+
+
 def labels(stages: Sequence[syntax.Stage]) -> set[str]:
     """The labels that belong to the scope in which these stages stand."""
     found: set[str] = set()

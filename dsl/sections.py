@@ -39,14 +39,22 @@ def _one_of(base: type[Attributes]) -> Kind:
 
 
 _TRANSFORMS = sequence_of(_one_of(spec.Transform), "transforms")
-_STOP = instance_of(spec.Epochs, spec.Steps, spec.ErrorBelow, expects=_names(spec.Epochs, spec.Steps, spec.ErrorBelow))
+_STOPS = (spec.Epochs, spec.Steps, spec.ErrorBelow)
+_STOP = instance_of(*_STOPS, expects=_names(*_STOPS))
 _SPLITS = (spec.BatchSplit, spec.ChannelSplit, spec.InputSplit, spec.OutputSplit, spec.OnDevice)
 _SPLIT = instance_of(*_SPLITS, expects=_names(*_SPLITS))
 _NAME = instance_of(spec.Reference, expects="a name")
 
 
-def _splits(value: Any) -> tuple[Any, ...]:
-    return tuple(_SPLIT.convert(item) for item in (value if isinstance(value, list) else [value]))
+def _one_or_more(kind: Kind) -> Kind:
+    """One value, or a list of at least one."""
+
+    def convert(value: Any) -> tuple[Any, ...]:
+        if value == []:
+            raise ValueError
+        return tuple(kind.convert(item) for item in (value if isinstance(value, list) else [value]))
+
+    return Kind(f"{kind.expects}, or a list of them", convert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ FIELDS: dict[str, dict[str, FieldRule]] = {
         "data": FieldRule(_NAME),
         "loss": FieldRule(_one_of(spec.Loss), spec.SoftmaxCrossEntropy()),
         "batch": FieldRule(COUNT, required=True),
-        "stop": FieldRule(_STOP, required=True),
+        "stop": FieldRule(_one_or_more(_STOP), required=True),
         "optimizer": FieldRule(_one_of(spec.Optimizer), required=True),
         "schedule": FieldRule(_one_of(spec.Schedule), spec.Constant()),
         "events": FieldRule(sequence_of(instance_of(spec.At, expects="at(...)"), "at(moment, event)"), ()),
@@ -79,7 +87,7 @@ FIELDS: dict[str, dict[str, FieldRule]] = {
     "place": {
         "net": FieldRule(_NAME),
         "devices": FieldRule(COUNT, required=True),
-        "split": FieldRule(Kind(f"{_SPLIT.expects}, or a list of them", _splits), required=True),
+        "split": FieldRule(_one_or_more(_SPLIT), required=True),
     },
 }
 

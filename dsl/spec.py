@@ -361,14 +361,15 @@ class At(Attributes):
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """A `train` section: the recipe. `net_arguments` are what `net: AlexNet(classes = 10)` passes."""
+    """A `train` section: the recipe. `net` has the arguments that `net: AlexNet(classes = 10)` passes; of
+    several `stop`s, the first that is reached ends the run."""
 
     name: str
     net: Reference
     data: str
     loss: Loss
     batch: int
-    stop: Stop
+    stop: tuple[Stop, ...]
     optimizer: Optimizer
     schedule: Schedule
     events: tuple[At, ...]

@@ -23,8 +23,8 @@ from alexnet_ir.ir.text import print_graph
 from alexnet_ir.ir.verify import verify
 from alexnet_ir.ops.table import parse
 from alexnet_ir.setup import setup_of
+from alexnet_ir.training.control import Control
 from alexnet_ir.training.evaluate import Errors, evaluate
-from alexnet_ir.training.schedule import learning_rate, steps_of
 from alexnet_ir.training.step import TrainingStep
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -218,15 +218,33 @@ def test_alexnet_initial_values() -> None:
 def test_alexnet_2012_recipe() -> None:
     """Rates by epoch as the released code had them, conv1's among them."""
     model = example("alexnet-2012", batch=None)
-    recipe = recipe_of(model)
     steps = 10_009  # an epoch of 1,281,167 images
-    total = steps_of(recipe.stop, steps) if not isinstance(recipe.stop, spec.ErrorBelow) else 0
-    rates = {e: learning_rate(recipe.schedule, 0.01, e * steps, steps, total) for e in (0, 24, 25, 51, 67, 78, 79, 90)}
-    assert rates == pytest.approx({0: 1e-2, 24: 1e-2, 25: 1e-3, 51: 1e-4, 67: 1e-4, 78: 1e-4, 79: 1e-5, 90: 1e-5})
-    assert total == 91 * steps
-    slowed = recipe.events[0].event
-    assert isinstance(slowed, spec.SetEvent)
-    assert rates[67] * dict(slowed.values)["lr_mult"] == pytest.approx(1e-5)
+    control = Control(model, steps)
+    found = {epoch: control.at(epoch * steps) for epoch in (0, 24, 25, 51, 66, 67, 71, 72, 78, 79, 90)}
+    rates = {
+        0: 1e-2,
+        24: 1e-2,
+        25: 1e-3,
+        51: 1e-4,
+        66: 1e-4,
+        67: 1e-4,
+        71: 1e-4,
+        72: 1e-4,
+        78: 1e-4,
+        79: 1e-5,
+        90: 1e-5,
+    }
+    assert {epoch: now.lr for epoch, now in found.items()} == pytest.approx(rates)
+    assert control.total == 91 * steps
+    factors = {
+        epoch: (now.factors.get("conv1.weight.lr_mult", 1), now.factors.get("conv1.bias.lr_mult", 2))
+        for epoch, now in found.items()
+    }
+    own = {67: (0.1, 0.2), 71: (0.1, 0.2), 72: (0, 0), 78: (0, 0), 79: (0, 0), 90: (0, 0)}
+    assert factors == {epoch: own.get(epoch, (1, 2)) for epoch in found}
+    assert found[67].lr * factors[67][0] == pytest.approx(1e-5)
+    assert {epoch for epoch, now in found.items() if now.transforms == {"pca_light": {"std": 0}}} == set(own)
+    assert control.changes(67 * steps - 1) == []
     for name, state in model.graph.states.items():
         assert (state.lr_mult, state.decay_mult) == ((2, 0) if name.endswith("bias") else (1, 1))
 
@@ -338,12 +356,10 @@ class Run:
 
     def epoch(self, number: int) -> float:
         """One pass; the mean loss."""
-        assert not isinstance(self.recipe.stop, spec.ErrorBelow)
         losses, per_epoch = [], len(self.data.train) // self.recipe.batch
-        total = steps_of(self.recipe.stop, per_epoch)
+        control = Control(self.step.model, per_epoch)
         for images, labels in train_batches(self.data.train, self.prep, self.recipe.batch, number):
-            base = self.recipe.optimizer.lr
-            self.step.lr = learning_rate(self.recipe.schedule, base, self.step.steps, per_epoch, total)
+            control.steer(self.step)
             losses.append(self.step(images, labels))
         return float(np.mean(losses))
 
@@ -363,7 +379,8 @@ def test_digits_learns(act: str) -> None:
 @pytest.mark.slow
 def test_digits_reaches_97_percent() -> None:
     run = Run(example("digits", batch=None))
-    assert isinstance(run.recipe.stop, spec.Epochs)
-    for number in range(int(run.recipe.stop.count)):
+    (stop,) = run.recipe.stop
+    assert isinstance(stop, spec.Epochs)
+    for number in range(int(stop.count)):
         run.epoch(number)
     assert run.errors().top1 <= 0.03

@@ -62,7 +62,7 @@ def _placed(training: TrainingRun) -> str:
     return f", placed by `{placing}`" if placing.devices > 1 else ""
 
 
-def _stop(args: argparse.Namespace) -> spec.Stop | None:
+def _stop(args: argparse.Namespace) -> spec.Moment | None:
     for flag, value in (("--epochs", args.epochs), ("--steps", args.steps)):
         if value is not None and not value > 0:
             raise error(f"{flag} {value:g}: expected a number above 0")

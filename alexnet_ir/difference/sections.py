@@ -78,7 +78,9 @@ class SectionComparison:
             )
 
     def _field(self, head: Difference, old: Any, new: Any) -> Iterator[Difference]:
-        if isinstance(old, tuple):
+        if head.subject == "stop" and len(old) == len(new) == 1:
+            yield from self._value(head, "", old[0], new[0])
+        elif isinstance(old, tuple):
             yield from self._list(head, old, new)
         elif type(old) is type(new) and isinstance(old, Attributes) and len(attributes(old)) > 1:
             a, b = attributes(old), attributes(new)

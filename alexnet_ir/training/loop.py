@@ -23,9 +23,9 @@ from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Choice, Model
 from alexnet_ir.ir.op import Array
 from alexnet_ir.setup import Setup
+from alexnet_ir.training.control import Control
 from alexnet_ir.training.evaluate import evaluate, ranks
 from alexnet_ir.training.run import BEST, FINAL, EpochMetrics, RunFolder
-from alexnet_ir.training.schedule import learning_rate, steps_of, unsupported
 from alexnet_ir.training.step import TrainingStep
 from alexnet_ir.training.weights import Saved, write_weights
 from alexnet_ir.version import __version__
@@ -38,7 +38,7 @@ class Limits:
     """What the caller says of a run beside the recipe."""
 
     data_dir: Path | None = None
-    stop: spec.Stop | None = None
+    stop: spec.Moment | None = None
     seed: int | None = None
 
 
@@ -49,10 +49,8 @@ class TrainingRun:
     def __init__(self, model: Model, choice: Choice, setup: Setup, limits: Limits) -> None:
         self.model, self.choice = model, choice
         self.recipe = recipe_of(model)
-        self.stop = limits.stop or self.recipe.stop
         data = _data_of(model, self.recipe)
-        refusals = [Diagnostic("", line, self.recipe.span) for line in unsupported(self.recipe, self.stop)]
-        refusals += [Diagnostic("", line, data.span) for line in unsupported_data(data)]
+        refusals = [Diagnostic("", line, data.span) for line in unsupported_data(data)]
         if refusals:
             raise AlexnetError(refusals)
         seed = self.recipe.seed if limits.seed is None else limits.seed
@@ -61,13 +59,14 @@ class TrainingRun:
         # Made and thrown away, so that a set smaller than a batch is refused before anything is written.
         next(train_batches(self.data.train, self.preprocessing, model.batch, 0))
         self.steps_per_epoch = len(self.data.train) // model.batch
+        self.control = Control(model, self.steps_per_epoch, [limits.stop] if limits.stop else ())
         self.step = TrainingStep(model, setup, seed)
         self.best = math.inf
 
     @property
     def total(self) -> int | None:
         """Steps to go in all, where that is known."""
-        return None if isinstance(self.stop, spec.ErrorBelow) else steps_of(self.stop, self.steps_per_epoch)
+        return self.control.total
 
     def run(self, folder: RunFolder, say: Say, *, show_progress: bool) -> EpochMetrics | None:
         """Train to the end; after an interruption the weights so far are written before it goes on."""
@@ -78,18 +77,14 @@ class TrainingRun:
             for epoch in range(10**9):
                 last = self._epoch(epoch, folder, bar)
                 tqdm.write(self._epoch_line(last)) if not bar.disable else say(self._epoch_line(last))
-                if self._done(last):
+                self.control.end_of_epoch(last)
+                if self.control.done(self.step.steps):
                     break
         finally:
             bar.close()
             if math.isfinite(self.step.last_loss):
                 self._save(folder.path / FINAL)
         return last
-
-    def _done(self, last: EpochMetrics) -> bool:
-        if isinstance(self.stop, spec.ErrorBelow):
-            return (last.error if self.stop.on == "train" else last.eval_top1) < self.stop.error
-        return self.total is not None and self.step.steps >= self.total
 
     def _batches(self, epoch: int) -> Iterator[tuple[Floats, Array]]:
         left = None if self.total is None else self.total - self.step.steps
@@ -103,7 +98,7 @@ class TrainingRun:
         start, losses, wrong = time.perf_counter(), [], []
         every = max(1, self.steps_per_epoch // 20)
         for images, labels in self._batches(epoch):
-            self.step.lr = self._lr()
+            self.control.steer(self.step)
             losses.append(self.step(images, labels))
             wrong.append(float((ranks(self.step.scores, labels) > 0).mean()))
             if not math.isfinite(losses[-1]):
@@ -126,11 +121,6 @@ class TrainingRun:
             self.best = errors.top1
             self._save(folder.path / BEST)
         return metrics
-
-    def _lr(self) -> float:
-        total = self.total or 1
-        base = self.recipe.optimizer.lr
-        return learning_rate(self.recipe.schedule, base, self.step.steps, self.steps_per_epoch, total)
 
     def _diverged(self, loss: float) -> AlexnetError:
         return error(

@@ -1,8 +1,9 @@
-"""The learning rate and the end of training as functions of the step."""
+"""The learning rate and the length of a run as functions of the step."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 from alexnet_ir.dsl import spec
 
@@ -12,31 +13,26 @@ def steps_of(moment: spec.Moment, steps_per_epoch: int) -> int:
     return moment.count if isinstance(moment, spec.Steps) else max(1, round(moment.count * steps_per_epoch))
 
 
-def learning_rate(schedule: spec.Schedule, base: float, step: int, steps_per_epoch: int, total: int) -> float:
-    """The rate of update `step` (from 0) of a run of `total`."""
+def length_of(stops: Iterable[spec.Stop], steps_per_epoch: int) -> int | None:
+    """After how many updates a run ends at the latest; None where no stop says it."""
+    lengths = [steps_of(stop, steps_per_epoch) for stop in stops if not isinstance(stop, spec.ErrorBelow)]
+    return min(lengths, default=None)
+
+
+def learning_rate(
+    schedule: spec.Schedule, base: float, step: int, steps_per_epoch: int, total: int, drops: Sequence[int] = ()
+) -> float:
+    """The rate of update `step` (from 0) of a run of `total`; a plateau's `drops` so far are given as steps."""
     match schedule:
-        case spec.Constant():
-            return base
         case spec.Drops():
-            passed = sum(step >= steps_of(moment, steps_per_epoch) for moment in schedule.at)
-            return base * schedule.factor**passed
+            drops = [steps_of(moment, steps_per_epoch) for moment in schedule.at]
+            return base * schedule.factor ** sum(step >= drop for drop in drops)
+        case spec.Plateau():
+            return base * schedule.factor ** sum(step >= drop for drop in drops)
         case spec.Exponential():
             return float(base * schedule.factor ** (step / steps_of(schedule.every, steps_per_epoch)))
         case spec.Polynomial():
             return float(base * (1 - step / total) ** schedule.power)
         case spec.Cosine():
             return base * (1 + math.cos(math.pi * step / total)) / 2
-        case _:
-            raise ValueError(f"nothing runs {schedule.name}(...) yet")
-
-
-def unsupported(recipe: spec.TrainSpec, stop: spec.Stop) -> list[str]:
-    """What a recipe asks for and nothing runs yet, a line each."""
-    found = []
-    if isinstance(recipe.schedule, spec.Plateau):
-        found.append("plateau(...) is accepted by check, but nothing runs it yet; drops(...) and others do")
-    if recipe.events:
-        found.append("events are accepted by check, but nothing runs them yet")
-    if isinstance(stop, spec.ErrorBelow) and isinstance(recipe.schedule, spec.Polynomial | spec.Cosine):
-        found.append(f"{recipe.schedule.name}(...) wants the length of the run, and error_below(...) does not say it")
-    return found
+    return base

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import index
@@ -208,6 +208,13 @@ class TrainingStep(Predictor):
         for name in self.plan.states:
             self._storage.write(name, states[name])
         self.steps = steps
+
+    def still(self, parameters: Iterable[str]) -> None:
+        """Zero what the optimizer keeps of these parameters: with a factor of 0 they do not move from here on."""
+        names = frozenset(parameters)
+        for slot, state in self.plan.states.items():
+            if state.role == "slot" and slot.rpartition(".")[0] in names:
+                self._storage.write(slot, np.zeros(state.type.shape, np.float32))
 
     @property
     def exchanged_bytes(self) -> int:
