@@ -21,12 +21,36 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("setup", "placement", "measure", "functional"),
     ("compiler",),
     ("data", "training", "examples"),
-    ("cli", "report", "figures", "dense", "summary", "difference", "drawing", "api", "__init__", "__main__"),
+    (
+        "cli",
+        "report",
+        "figures",
+        "dense",
+        "summary",
+        "difference",
+        "drawing",
+        "pictures",
+        "api",
+        "__init__",
+        "__main__",
+    ),
 )
 """From the bottom up. A layer's rooms may read those below; rooms of one layer must not know each other, but for:"""
 TOGETHER = {
     ("data", "training"),
-    ("cli", "report", "figures", "dense", "summary", "difference", "drawing", "api", "__init__", "__main__"),
+    (
+        "cli",
+        "report",
+        "figures",
+        "dense",
+        "summary",
+        "difference",
+        "drawing",
+        "pictures",
+        "api",
+        "__init__",
+        "__main__",
+    ),
 }
 OPTIONAL = {"cupy", "sklearn", "torch", "PIL", "simplejpeg", "matplotlib", "tensorboardX"}
 """What is imported where it is used, because it need not be there."""

@@ -1,0 +1,1 @@
+"""Pictures of a run, by matplotlib, and the page that shows them."""

@@ -1,0 +1,76 @@
+"""Matplotlib without a screen: pictures as the bytes of a file, the same for the same input."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_ir.diagnostics import error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, RED, GREY = "#4878a8", "#c8503c", "#8a8a8a"
+DPI = 100
+EXTRA = 'pip install "alexnet-ir[plot]"'
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "svg.hashsalt": "alexnet-ir",
+}
+
+
+def installed() -> bool:
+    """Whether there is a matplotlib to draw with."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw(width: float, height: float, kind: Literal["svg", "png"], paint: Callable[[Figure], None]) -> bytes:
+    """A picture of `width` x `height` pixels, painted by `paint`; AlexnetError where matplotlib is not installed."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise error("pictures are drawn by matplotlib, which is not installed", helps=[EXTRA]) from None
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+        paint(figure)
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {})
+    return content.getvalue()
+
+
+def pixels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An image [channels, rows, columns] of 0 to 255 as [rows, columns, 3]; grey where it has not three channels."""
+    shown = image if len(image) == 3 else np.repeat(image[:1], 3, axis=0)
+    return np.clip(np.rint(shown), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a place given in pixels from the figure's upper left corner."""
+    wide, high = figure.get_size_inches() * DPI
+    return figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+
+
+def photograph(axes: Axes, image: NDArray[Any]) -> None:
+    """An image [channels, rows, columns] without ticks, in a thin frame."""
+    axes.imshow(pixels(image))
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="#c0c0c0", linewidth=0.5)
+
+
+def shortened(name: str, length: int) -> str:
+    """At most so many characters, an ellipsis for the rest."""
+    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
