@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from alexnet_ir.diagnostics import Diagnostics, counted, nearest
 from alexnet_ir.dsl import spec
-from alexnet_ir.dsl.layers import WithParameters
+from alexnet_ir.dsl.layers import LAYERS, WithParameters
 from alexnet_ir.dsl.lower import Lowering
-from alexnet_ir.dsl.scope import Layer
+from alexnet_ir.dsl.scope import Layer, within
 from alexnet_ir.dsl.sections import SectionReader
-from alexnet_ir.dsl.signature import slots_of
+from alexnet_ir.dsl.signature import describe
+from alexnet_ir.ir.attributes import NON_NEGATIVE, Kind, kinds_of
 from alexnet_ir.ir.types import TensorType, sample_text, shape_text
 
 PARAMETRIC = ("conv", "local", "fc")
@@ -51,6 +54,7 @@ def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec | None, lowering: L
         _check_classes(classes[0], recipe, data, reader)
     if data is not None:
         _check_images(data, lowering, recipe, reader)
+    _check_length(recipe, reader)
     for event in recipe.events:
         _check_event(event.event, data, lowering, reader)
 
@@ -103,23 +107,64 @@ def _shape_after(
     return channels, rows, columns
 
 
+def _check_length(recipe: spec.TrainSpec, reader: SectionReader) -> None:
+    """A schedule over the whole run wants to know how long that is."""
+    schedule = recipe.schedule
+    if isinstance(schedule, spec.Polynomial | spec.Cosine) and all(isinstance(s, spec.ErrorBelow) for s in recipe.stop):
+        reader.report.error(
+            "R009", f"`{schedule.name}(...)` goes from the first step to the last, and `stop` does not say how many",
+            reader.spans.get(("train", recipe.name, "stop"), recipe.span), label="this ends it at some time",
+            helps=["say when it ends at the latest: `stop: [error_below(25%), epochs(60)]`"],
+        )  # fmt: skip
+
+
 def _check_event(
     event: spec.SetEvent | spec.Freeze, data: spec.DataSpec | None, lowering: Lowering, reader: SectionReader
 ) -> None:
-    layers = {layer.path for layer in lowering.layers}
-    transforms = {transform.name: transform for transform in (data.train if data else ())}
-    target = event.target
-    if target.id not in layers and (isinstance(event, spec.Freeze) or target.id not in transforms):
-        _unknown_layer(target, (*layers, *transforms), reader.report)
+    target, report = event.target, reader.report
+    transforms = {t.name: type(t) for t in (data.train if data and isinstance(event, spec.SetEvent) else ())}
+    if isinstance(event, spec.SetEvent) and target.id in transforms:
+        # The size of an image must stay what the net reads.
+        sized = kinds_of(transforms[target.id])
+        _check_values(event, {name: kind for name, kind in sized.items() if name != "size"}, reader)
         return
-    if isinstance(event, spec.SetEvent):
-        cls = type(transforms[target.id]) if target.id in transforms else WithParameters
-        known = [slot.name for slot in slots_of(cls)]
-        for name, _ in event.values:
-            if name not in known:
-                close = nearest(name, known)
-                helps = [f"did you mean `{close}`?"] if close else [f"it has {', '.join(known)}"]
-                reader.report.error("N002", f"`{target.id}` has no `{name}` to set", target.span, helps=helps)
+    layers = [layer for layer in lowering.layers if within(layer.path, target.id)]
+    if not layers:
+        scopes = [layer.path.partition("/")[0] for layer in lowering.layers]
+        _unknown_layer(target, (*(layer.path for layer in lowering.layers), *scopes, *transforms), report)
+        return
+    weighted = [layer.path for layer in layers if _has_parameters(layer)]
+    if not weighted:
+        report.error(
+            "R010", f"`{target.id}` has no parameters to {event.name}", target.span,
+            helps=["name a layer with weights, or a scope that has one"],
+        )  # fmt: skip
+    elif isinstance(event, spec.SetEvent):
+        _check_values(event, dict.fromkeys(kinds_of(WithParameters), NON_NEGATIVE), reader)
+        biases = any(name.startswith("bias_") for name, _ in event.values)
+        if biases and not any(f"{path}.bias" in lowering.graph.states for path in weighted):
+            report.error("R010", f"`{target.id}` has no biases to set", target.span, helps=["leave these factors out"])
+
+
+def _has_parameters(layer: Layer) -> bool:
+    return layer.op in LAYERS and issubclass(LAYERS[layer.op].attributes, WithParameters)
+
+
+def _check_values(event: spec.SetEvent, kinds: Mapping[str, Kind], reader: SectionReader) -> None:
+    """What is set must be one of these, and suit it."""
+    target = event.target
+    for name, value in event.values:
+        if name not in kinds:
+            close = nearest(name, kinds)
+            has = [f"it has {', '.join(kinds)}"] if kinds else ["nothing of it changes during a run"]
+            helps = [f"did you mean `{close}`?"] if close else has
+            reader.report.error("N002", f"`{target.id}` has no `{name}` to set", target.span, helps=helps)
+            continue
+        try:
+            kinds[name].convert(value)
+        except (ValueError, TypeError):
+            message = f"`{name}` of `{target.id}`: expected {kinds[name].expects}"
+            reader.report.error("T004", message, reader.span_of(event), label=f"found {describe(value)}")
 
 
 def _unknown_layer(target: spec.Reference, known: tuple[str, ...], report: Diagnostics) -> None:

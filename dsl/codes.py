@@ -331,6 +331,20 @@ SECTIONS: dict[str, Explanation] = {
         "data a { ... }\ndata b { ... }\ntrain quick { batch: 64 ... }",
         "data a { ... }\ndata b { ... }\ntrain quick { data: a  batch: 64 ... }",
     ),
+    "R009": explained(
+        "length of the run unknown",
+        "`cosine()` and `polynomial(power)` go from the run's first step to its last, and `error_below(...)` does not\n"
+        "say which is the last. A list of stops ends the run at the first that is reached; its length is the shortest.",
+        "schedule: cosine()\nstop: error_below(25%)",
+        "schedule: cosine()\nstop: [error_below(25%), epochs(60)]",
+    ),
+    "R010": explained(
+        "event on a layer without parameters",
+        "`set` changes the factors on the rates of a layer's weights and biases, and `freeze` stops their updates; a\n"
+        "layer without any has nothing to change. A scope stands for all layers in it.",
+        "events: [at(epochs(5), freeze(pool1))]",
+        "events: [at(epochs(5), freeze(conv1))]",
+    ),
 }
 
 PLACEMENT: dict[str, Explanation] = {

@@ -198,8 +198,13 @@ class SectionReader(Evaluator[None]):
             if name is None or isinstance(value, bool) or not isinstance(value, int | float):
                 self.report.error("T004", "`set` sets numbers by name: `lr_mult = 0.1`", span)
                 return FAILED
+            if name in values:
+                self.report.error("T002", f"`{name}` of `set` is given twice", span)
+                return FAILED
             values[name] = value
-        return spec.SetEvent(target[1], tuple(values.items()))
+        made = spec.SetEvent(target[1], tuple(values.items()))
+        self._made.append((made, expr.span))
+        return made
 
 
 def _with_brackets(value: object) -> list[str]:
