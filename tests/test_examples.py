@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from alexnet_ir.compiler import inference_graph, read_model, recipe_of, training_graph
-from alexnet_ir.data.batches import train_batches
 from alexnet_ir.data.dataset import Dataset
 from alexnet_ir.data.load import load as load_data
+from alexnet_ir.data.loader import Loader
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import AlexnetError, Source
 from alexnet_ir.dsl import spec
@@ -356,9 +356,9 @@ class Run:
 
     def epoch(self, number: int) -> float:
         """One pass; the mean loss."""
-        losses, per_epoch = [], len(self.data.train) // self.recipe.batch
-        control = Control(self.step.model, per_epoch)
-        for images, labels in train_batches(self.data.train, self.prep, self.recipe.batch, number):
+        losses, loader = [], Loader(self.data.train, self.prep, self.recipe.batch)
+        control = Control(self.step.model, loader.steps_per_epoch)
+        for images, labels in loader.train(number):
             control.steer(self.step)
             losses.append(self.step(images, labels))
         return float(np.mean(losses))

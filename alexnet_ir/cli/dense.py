@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.cli.table import table
 from alexnet_ir.dense import DenseFigures
 from alexnet_ir.diagnostics import counted, error
@@ -49,7 +50,7 @@ def averaged(net: Predictor, size: Pair) -> Predict:
     """From images of this size to the mean of their score maps (Simonyan and Zisserman 2014, section 3.2)."""
     maps = net.dense(*size)
 
-    def predict(images: Array) -> Array:
+    def predict(images: Array | Augmented) -> Array:
         if images.shape[2:] != size:
             given, asked = shape_text(images.shape[2:]), shape_text(size)
             raise error(f"the data gives images of {given}, and --dense asks for {asked}")

@@ -1,49 +1,59 @@
-"""Batches: the order of an epoch, and the images as the net sees them."""
+"""Batches: the order of an epoch, and images that threads read ahead of their use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_ir.data.dataset import Split
-from alexnet_ir.data.preprocessing import Floats, Preprocessing
-from alexnet_ir.diagnostics import error
+from alexnet_ir.data.dataset import Store
 from alexnet_ir.philox import Domain, Key, random_bits
 
+Samples = NDArray[np.intp]
+"""Places in a set."""
 
-def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
+AHEAD = 2
+"""Batches that are read while one is in use."""
+PIECE = 8
+"""Images that a thread reads at a time."""
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> Samples:
     """The order in which an epoch takes its samples: a permutation of `count`, a pure function of its arguments."""
     return np.argsort(random_bits(Key(seed, Domain.ORDER, step=epoch), count), kind="stable")
 
 
-def train_batches(
-    split: Split, preprocessing: Preprocessing, batch: int, epoch: int, first: int = 0
-) -> Iterator[tuple[Floats, NDArray[np.int32]]]:
-    """The epoch's images, float32 [batch, channels, rows, columns], and labels, from batch number `first` on; the last
-    short batch is dropped. AlexnetError where the set is smaller than one batch."""
-    if len(split) < batch:
-        raise error(
-            f"the training set has {len(split)} images, fewer than one batch of {batch}",
-            helps=(f"batch: {len(split)} or less", "more images"),
-        )
-    order = epoch_order(preprocessing.seed, epoch, len(split))
-    for start in range(first * batch, len(split) - batch + 1, batch):
-        samples = order[start : start + batch]
-        yield preprocessing.train_images(split.images[samples], samples, epoch), split.labels[samples]
+def read_ahead(
+    store: Store, parts: Iterator[Samples], batch: int, workers: int
+) -> Iterator[tuple[Samples, NDArray[Any]]]:
+    """The images of each part (of up to `batch`), [n, channels, rows, columns] with the channels last in memory, in
+    turns in one of AHEAD + 1 buffers, while threads fill the others. What goes wrong in a thread is raised here."""
+    channels, rows, columns = store.shape[1:]
+    pool = ThreadPoolExecutor(workers)
+    buffers = cycle([np.empty((batch, rows, columns, channels), store.dtype) for _ in range(AHEAD + 1)])
+
+    def start(samples: Samples) -> tuple[Samples, NDArray[Any], list[Future[None]]]:
+        out = np.moveaxis(next(buffers)[: len(samples)], 3, 1)
+        pieces = [slice(at, at + PIECE) for at in range(0, len(samples), PIECE)]
+        return samples, out, [pool.submit(_read, store, samples[piece], out[piece]) for piece in pieces]
+
+    try:
+        pending = deque(start(samples) for samples in islice(parts, AHEAD + 1))
+        while pending:
+            samples, out, reading = pending.popleft()
+            for piece in reading:
+                piece.result()
+            yield samples, out
+            pending.extend(start(samples) for samples in islice(parts, 1))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def eval_batches(
-    split: Split, preprocessing: Preprocessing, batch: int
-) -> Iterator[tuple[Floats, NDArray[np.int32], int]]:
-    """Every image once, in order: images and labels as in training, and how many of them count. The last batch is
-    filled up with zeros, so that all have the same shape."""
-    for start in range(0, len(split), batch):
-        images = preprocessing.eval_images(split.images[start : start + batch], start)
-        labels = split.labels[start : start + batch]
-        valid, fill = len(labels), batch - len(labels)
-        if fill:
-            images = np.concatenate([images, np.zeros((fill, *images.shape[1:]), np.float32)])
-            labels = np.concatenate([labels, np.zeros(fill, np.int32)])
-        yield images, labels, valid
+def _read(store: Store, samples: Iterable[int], out: NDArray[Any]) -> None:
+    for sample, place in zip(samples, out, strict=True):
+        store.read(int(sample), place)
