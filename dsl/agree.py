@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alexnet_ir.diagnostics import Diagnostics, counted, nearest
+from alexnet_ir.diagnostics import Diagnostic, Diagnostics, counted, nearest
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.layers import LAYERS, WithParameters
 from alexnet_ir.dsl.lower import Lowering
@@ -61,19 +61,24 @@ def check_recipe(recipe: spec.TrainSpec, data: spec.DataSpec | None, lowering: L
 
 def _check_classes(classes: int, recipe: spec.TrainSpec, data: spec.DataSpec, reader: SectionReader) -> None:
     has = data.source.classes if isinstance(data.source, spec.Synthetic) else data.source.class_count
-    if has is None or has == classes:
-        return
-    reader.report.error(
+    if has is not None and has != classes:
+        where = reader.spans.get(("data", data.name, "source"), data.span)
+        reader.report.add(wrong_classes(classes, has, recipe, data, f"the data is named at {where}"))
+
+
+def wrong_classes(classes: int, has: int, recipe: spec.TrainSpec, data: spec.DataSpec, where: str) -> Diagnostic:
+    """The net scores so many classes and the data has others; also where only reading tells."""
+    return Diagnostic(
         "R005", f"`{recipe.net.id}` scores {classes} classes, `{data.source.name}` has {has}",
-        recipe.net.span or recipe.span, label=f"{classes} classes",
-        notes=[f"the data is named at {reader.spans.get(('data', data.name, 'source'), data.span)}"],
-        helps=[f"give the net's last layer {has} units; with a parameter: `net: {recipe.net.id}(classes = {has})`"],
+        recipe.net.span or recipe.span, f"{classes} classes", (where,),
+        (f"give the net's last layer {has} units; with a parameter: `net: {recipe.net.id}(classes = {has})`",),
     )  # fmt: skip
 
 
 def _check_images(data: spec.DataSpec, lowering: Lowering, recipe: spec.TrainSpec, reader: SectionReader) -> None:
     wants = image_shape(lowering)
     for which, transforms in (("train", data.train), ("eval", data.eval)):
+        _check_order(which, transforms, reader)
         shape = _shape_after(data, transforms, reader)
         if shape is None or wants is None or all(a in (None, b) for a, b in zip(shape, wants, strict=True)):
             continue
@@ -85,6 +90,23 @@ def _check_images(data: spec.DataSpec, lowering: Lowering, recipe: spec.TrainSpe
             label=f"these give {given}",
             helps=[f"say `input({', '.join(sizes)})` in the net, or crop to its size"],
         )  # fmt: skip
+
+
+def _check_order(which: str, transforms: tuple[spec.Transform, ...], reader: SectionReader) -> None:
+    """Ten crops are averaged, which only evaluation does; `resize` is a part of reading."""
+    cropped = False
+    for transform in transforms:
+        if isinstance(transform, spec.TenCrop) and which == "train":
+            reader.report.error(
+                "R011", f"`train` takes one crop of an image, and `ten_crop({transform.size})` gives ten",
+                reader.span_of(transform), helps=[f"say `random_crop({transform.size})`"],
+            )  # fmt: skip
+        if isinstance(transform, spec.Resize) and cropped:
+            reader.report.error(
+                "R011", "whole images are resized, and this one is cropped already",
+                reader.span_of(transform), helps=["put `resize` before the crops"],
+            )  # fmt: skip
+        cropped |= isinstance(transform, spec.RandomCrop | spec.CenterCrop | spec.TenCrop)
 
 
 def _shape_after(

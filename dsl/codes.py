@@ -345,6 +345,13 @@ SECTIONS: dict[str, Explanation] = {
         "events: [at(epochs(5), freeze(pool1))]",
         "events: [at(epochs(5), freeze(conv1))]",
     ),
+    "R011": explained(
+        "transform out of place",
+        "`ten_crop` makes ten images of one, whose scores evaluation averages; training takes one crop. `resize` is\n"
+        "done as images are read, and so before any crop.",
+        "train: [ten_crop(24), resize(32)]",
+        "train: [resize(32), random_crop(24)]",
+    ),
 }
 
 PLACEMENT: dict[str, Explanation] = {
