@@ -42,9 +42,13 @@ def ranks(scores: Array, labels: Array) -> NDArray[np.intp]:
 
 def probabilities(net: Predictor, scores: Array) -> NDArray[np.float64]:
     """What scores [..., classes] are averaged as: the softmax, where the net was trained with it; else themselves."""
+    trained = isinstance(recipe_of(net.model).loss, SoftmaxCrossEntropy)
+    return softmax(scores) if trained else np.asarray(scores, np.float64)
+
+
+def softmax(scores: Array) -> NDArray[np.float64]:
+    """Probabilities [..., classes]."""
     values = np.asarray(scores, np.float64)
-    if not isinstance(recipe_of(net.model).loss, SoftmaxCrossEntropy):
-        return values
     powers = np.exp(values - values.max(axis=-1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
