@@ -78,6 +78,8 @@ class SectionComparison:
             )
 
     def _field(self, head: Difference, old: Any, new: Any) -> Iterator[Difference]:
+        if head.subject == "stop":  # the first that is reached ends the run: their order says nothing
+            old, new = (tuple(sorted(stops, key=Words(17).of)) for stops in (old, new))
         if head.subject == "stop" and len(old) == len(new) == 1:
             yield from self._value(head, "", old[0], new[0])
         elif isinstance(old, tuple):

@@ -134,6 +134,7 @@ EDITS = [
     ("softmax_cross_entropy", "hinge", ["loss  softmax_cross_entropy() -> hinge()"]),
     ("batch: 8", "batch: 16", ["batch  8 -> 16"]),
     ("stop: epochs(9)", "stop: error_below(25%)", ['stop  epochs(9) -> error_below(error = 0.25, on = "train")']),
+    ("stop: epochs(9)", "stop: [error_below(25%), epochs(9)]", ["stop  added  error_below(error = 0.25, on = "]),
     ("momentum = 0.9", "momentum = 0.5", ["optimizer  momentum  0.9 -> 0.5"]),
     ("sgd(lr = 0.1, momentum = 0.9)", "adam(lr = 0.1)", ["optimizer  sgd(", "-> adam(lr = 0.1, beta1 = 0.9"]),
     ("momentum = 0.9", "momentum = 0.9, bias_lr_mult = 2", ["optimizer  bias_lr_mult  1 -> 2", "every layer's biases"]),
@@ -270,6 +271,11 @@ def test_sections_that_one_file_lacks(kind: str) -> None:
     assert (removed.section, removed.what, removed.old) == (kind, "removed", name)
     (added,) = difference(without, BASE).differences
     assert (added.section, added.what, added.new) == (kind, "added", name)
+
+
+def test_the_order_of_stops_says_nothing() -> None:
+    one, other = "stop: [error_below(25%), epochs(9)]", "stop: [epochs(9), error_below(25%)]"
+    assert difference(edited("stop: epochs(9)", one), edited("stop: epochs(9)", other)).same
 
 
 def test_json(run: Run, tmp_path: Path) -> None:
