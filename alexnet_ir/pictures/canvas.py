@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BLUE, RED, GREY = "#4878a8", "#c8503c", "#8a8a8a"
 DPI = 100
 EXTRA = 'pip install "alexnet-ir[plot]"'
+MISSING = "they are drawn by matplotlib, which is not installed"
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,

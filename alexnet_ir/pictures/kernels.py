@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from alexnet_ir.ops.conv import Conv
 from alexnet_ir.ops.dense import Fc
 from alexnet_ir.passes.placements import layers
 from alexnet_ir.pictures.canvas import DPI, draw
+from alexnet_ir.placement import Placing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,18 +39,19 @@ class Kernels:
     groups: int = 1
 
 
-def first_kernels(model: Model, tensors: Mapping[str, NDArray[Any]]) -> Kernels | None:
+def first_kernels(model: Model, tensors: Mapping[str, NDArray[Any]], placing: Placing | None = None) -> Kernels | None:
     """Those of the net's first layer with parameters; of a fully connected layer, the weights of each unit as the image
-    they are laid over. None where they are no image."""
+    they are laid over. None where they are no image. Groups are the devices that share the kernels out by `placing`, or
+    what the next convolution reads apart."""
     first, *rest = layers(model.graph)
     weight = tensors[f"{first.name}.weight"]
     following = rest[0].op if rest else None
     groups = following.groups if isinstance(following, Conv) else 1
-    if isinstance(first.op, Conv):
-        return Kernels(first.name, weight, groups)
-    if isinstance(first.op, Fc) and weight[0].size == np.prod(model.image):
-        return Kernels(first.name, weight.reshape(-1, *model.image))
-    return None
+    if placing and placing.modes.get(first.name) == "channels":
+        groups = placing.devices
+    if isinstance(first.op, Fc) and weight[0].size == math.prod(model.image):
+        weight = weight.reshape(-1, *model.image)
+    return Kernels(first.name, weight, groups) if weight.ndim == 4 else None
 
 
 def kernels_png(kernels: Kernels) -> bytes:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_ir.pictures.canvas import axes_at, draw, photograph
@@ -25,16 +24,6 @@ class Shown:
 
     image: NDArray[Any]
     text: str
-
-
-def nearest(
-    features: NDArray[np.floating[Any]], query: NDArray[np.floating[Any]], count: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """The rows of `features` [n, units] that are nearest to `query` [units], and their Euclidean distances; of equally
-    near ones the first come first."""
-    distances = np.sqrt(np.square(features - query, dtype=np.float64).sum(axis=1))
-    order = np.argsort(distances, kind="stable")[:count]
-    return order, distances[order]
 
 
 def neighbours_png(rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> bytes:
