@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from alexnet_ir.diagnostics import AlexnetError, error
 
 QUALITY, SUBSAMPLING = 90, "420"
+ENCODINGS = {"jpeg": f"quality {QUALITY}, colours 4:2:0", "raw": "bytes, channels last"}
+"""Of each codec, what it makes of pixels."""
 
 
 def missing_extra(failure: ImportError) -> AlexnetError:

@@ -26,7 +26,7 @@ from alexnet_ir.data.dataset import Statistics
 from alexnet_ir.diagnostics import AlexnetError, error
 
 FORMAT = "alexnet-ir data 1"
-MANIFEST, STATISTICS, SKIPPED = "manifest.json", "statistics.safetensors", "skipped.txt"
+MANIFEST, PLAN, STATISTICS, SKIPPED = "manifest.json", "plan.json", "statistics.safetensors", "skipped.txt"
 TRAIN, EVAL = "train", "eval"
 JPEG, RAW = "jpeg", "raw"
 RECORD = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4"), ("label", "<i4")])
@@ -125,10 +125,11 @@ class Index:
 
 @dataclass(frozen=True)
 class Shard:
-    """What the manifest says of a shard: images, bytes of data, hashes of its two files."""
+    """What the manifest says of a shard: how many images, files skipped and bytes of data, hashes of its two files."""
 
     name: str
     images: int
+    skipped: int
     bytes: int
     data_sha256: str
     index_sha256: str
@@ -176,13 +177,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was made: the plan, the shards of each set in order, the hash of the statistics, and how many files were
-    skipped."""
+    """What was made: the plan, the shards of each set in order, and the hash of the statistics."""
 
     plan: Plan
     shards: Mapping[str, Sequence[Shard]]
     statistics_sha256: str
-    skipped: int
 
     def to_bytes(self) -> bytes:
         """As JSON, with a hash of itself."""
@@ -196,7 +195,7 @@ class Manifest:
         try:
             shards = {part: tuple(Shard(**shard) for shard in some) for part, some in found["shards"].items()}
             plan = Plan.from_json(found["plan"])
-            return cls(plan, shards, found["statistics_sha256"], found["skipped"])
+            return cls(plan, shards, found["statistics_sha256"])
         except (KeyError, TypeError, ValueError) as failure:
             raise error(
                 f"{path}: expected the manifest of a prepared set, found one without sense ({failure!r})"

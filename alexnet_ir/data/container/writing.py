@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,64 +29,74 @@ from alexnet_ir.diagnostics import error
 from alexnet_ir.durable import write_durably
 
 
-class ShardWriter:
-    """Collects a shard's encoded images, and writes data and index when it is `finish`ed: the index last, so that a
-    shard is finished where it has one."""
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Some images of a shard: (name, label, bytes) of each, (name, reason) of those that could not be read, and the
+    sums of their pixels."""
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.sums = Sums.none(shape)
-        self._data = io.BytesIO()
-        self._records: list[tuple[int, int, int, int]] = []
-        self._names: list[str] = []
-        self._skipped: list[tuple[str, str]] = []
-
-    def add(self, name: str, label: int, encoded: bytes) -> None:
-        """One image; its pixels are to be counted in `sums`."""
-        self._records.append((self._data.tell(), len(encoded), zlib.crc32(encoded), label))
-        self._names.append(name)
-        self._data.write(encoded)
-
-    def skip(self, name: str, reason: str) -> None:
-        """A file that is no image."""
-        self._skipped.append((name, reason))
-
-    def finish(self, folder: Path, name: str) -> None:
-        """Write both files, on the disk when this returns."""
-        data = self._data.getvalue()
-        records = np.array(self._records, RECORD)
-        index = Index(records, tuple(self._names), tuple(self._skipped), self.sums, sha256(data))
-        write_durably(folder / f"{name}.data", data)
-        write_durably(folder / f"{name}.index", index.to_bytes())
+    images: Sequence[tuple[str, int, bytes]]
+    skipped: Sequence[tuple[str, str]]
+    sums: Sums
 
 
-def finished(folder: Path, name: str) -> tuple[Shard, Index] | None:
-    """A shard that is there, whole and as its index says, or None."""
+def write_shard(folder: Path, name: str, shape: tuple[int, int, int], chunks: Iterable[Encoded]) -> Shard:
+    """Both files of a shard of images of [channels, rows, columns]: the index last, so that a shard that has one is
+    finished."""
+    content, sums = io.BytesIO(), Sums.none(shape)
+    records, names, skipped = [], [], []
+    for chunk in chunks:
+        for image, label, encoded in chunk.images:
+            records.append((content.tell(), len(encoded), zlib.crc32(encoded), label))
+            names.append(image)
+            content.write(encoded)
+        skipped += chunk.skipped
+        sums.add(chunk.sums)
+    data = content.getvalue()
+    index = Index(np.array(records, RECORD), tuple(names), tuple(skipped), sums, sha256(data))
+    write_durably(folder / f"{name}.data", data)
+    written = index.to_bytes()
+    write_durably(folder / f"{name}.index", written)
+    return Shard(name, len(records), len(skipped), len(data), index.data_sha256, sha256(written))
+
+
+def finished(folder: Path, name: str) -> Shard | None:
+    """A shard that is there, whole and as its index says."""
     try:
         written = (folder / f"{name}.index").read_bytes()
         index = Index.from_bytes(written)
-        data = (folder / f"{name}.data").read_bytes()
+        with (folder / f"{name}.data").open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
     except (OSError, ValueError):
         return None
-    if sha256(data) != index.data_sha256:
+    if found != index.data_sha256:
         return None
-    return Shard(name, len(index.records), len(data), index.data_sha256, sha256(written)), index
+    return Shard(name, len(index.records), len(index.skipped), size, found, sha256(written))
 
 
-def write_manifest(folder: Path, plan: Plan, found: Mapping[str, Sequence[tuple[Shard, Index]]]) -> Manifest:
-    """Statistics, list of skipped files and manifest, of all shards of each set in order."""
+def write_skipped(folder: Path, shards: Iterable[Shard]) -> None:
+    """The list of files that could not be read."""
+    lines = (f"{name}: {reason}\n" for shard in shards for name, reason in _index(folder, shard).skipped)
+    write_durably(folder / SKIPPED, "".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def write_manifest(folder: Path, plan: Plan, shards: Mapping[str, Sequence[Shard]]) -> Manifest:
+    """Statistics, the list of skipped files and, last, the manifest, of all shards of each set in order."""
     sums = Sums.none(plan.shape)
-    for _, index in found[TRAIN]:
-        sums.add(index.sums)
+    for shard in shards[TRAIN]:
+        sums.add(_index(folder, shard).sums)
     if not sums.images:
-        raise error(f"{folder}: the training set has no image")
+        raise error(
+            f"{folder}: there is no image to train on", helps=(f"{folder / SKIPPED} says what was skipped, and why",)
+        )
     statistics = sums.statistics()
     written = save({"mean": statistics.mean, "covariance": statistics.covariance})
-    skipped = [line for shards in found.values() for _, index in shards for line in index.skipped]
     write_durably(folder / STATISTICS, written)
-    write_durably(
-        folder / SKIPPED, "".join(f"{name}: {reason}\n" for name, reason in skipped).encode("utf-8", "surrogateescape")
-    )
-    shards = {part: tuple(shard for shard, _ in some) for part, some in found.items()}
-    manifest = Manifest(plan, shards, sha256(written), len(skipped))
+    write_skipped(folder, (shard for some in shards.values() for shard in some))
+    manifest = Manifest(plan, shards, sha256(written))
     write_durably(folder / MANIFEST, manifest.to_bytes())
     return manifest
+
+
+def _index(folder: Path, shard: Shard) -> Index:
+    return Index.from_bytes((folder / shard.index).read_bytes())
