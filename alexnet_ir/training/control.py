@@ -51,21 +51,18 @@ class Settings:
 
 
 class Control:
-    """Follows a checked model's recipe. `stops` replace the recipe's; `freeze` names layers or scopes that are frozen
-    from the first step on (AlexnetError where there is none). `total` is the number of updates of the run, None where
-    only errors end it."""
+    """Follows a checked model's recipe. `freeze` names layers or scopes that are frozen from the first step on
+    (AlexnetError where there is none). `total` is the number of updates of the run, None where only errors end it."""
 
-    def __init__(
-        self, model: Model, steps_per_epoch: int, stops: Sequence[spec.Moment] = (), freeze: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, model: Model, steps_per_epoch: int, freeze: Sequence[str] = ()) -> None:
         self.recipe, self.steps_per_epoch = recipe_of(model), steps_per_epoch
-        self.stops = tuple(stops) or self.recipe.stop
-        self.total = length_of(self.stops, steps_per_epoch)
+        self.total = length_of(self.recipe.stop, steps_per_epoch)
         self._parameters = [name for name, state in model.graph.states.items() if state.role == "parameter"]
         self._transforms = {transform.name for transform in (model.data.train if model.data else ())}
         self._events = sorted(self._all_events(freeze), key=itemgetter(0))
         self._best, self._waited, self._drops = math.inf, 0, list[int]()
         self._errors: dict[str, float] = {}
+        self._stilled: tuple[str, ...] = ()
 
     def _all_events(self, freeze: Sequence[str]) -> Iterator[tuple[int, str, _Event]]:
         """Each event's first step, its moment in words, and what happens."""
@@ -137,8 +134,9 @@ class Control:
         now, changes = self.at(step.steps), self.changes(step.steps)
         step.lr = now.lr
         step.factors = dict(now.factors)
-        if any(change.kind == "event" for change in changes):
+        if now.frozen != self._stilled:  # also where a run is taken up with layers frozen that were not
             step.still(now.frozen)
+            self._stilled = now.frozen
         return changes
 
     # --- the end of an epoch, and of the run --------------------------------------------------------------------------
@@ -150,24 +148,27 @@ class Control:
             self._best, self._waited = epoch.eval_top1, 0
             return
         self._waited += 1
-        schedule = self.recipe.schedule
-        left = isinstance(schedule, spec.Plateau) and len(self._drops) < schedule.max_drops
-        if left and self._waited >= schedule.patience:
+        if (plateau := self._flat) and len(self._drops) < plateau.max_drops:
             self._drops.append(epoch.step)
             self._waited = 0
 
+    @property
+    def _flat(self) -> spec.Plateau | None:
+        """The schedule, where it is a plateau's and the error has not improved for as long as it waits."""
+        schedule = self.recipe.schedule
+        return schedule if isinstance(schedule, spec.Plateau) and self._waited >= schedule.patience else None
+
     def done(self, steps: int) -> str | None:
         """Why the run ends after so many updates; None where it goes on."""
-        for stop in self.stops:
+        for stop in self.recipe.stop:
             if not isinstance(stop, spec.ErrorBelow):
                 if steps >= steps_of(stop, self.steps_per_epoch):
                     return f"{_length(stop)} are done"
             elif self._errors and self._errors[stop.on] < stop.error:
                 which = "training" if stop.on == "train" else "validation"
                 return f"the {which} error of {self._errors[stop.on]:.2%} is below {stop.error:.2%}"
-        schedule = self.recipe.schedule
-        if isinstance(schedule, spec.Plateau) and self._waited >= schedule.patience:
-            return f"{_plateau(schedule)}, after {counted(len(self._drops), 'drop')} of the rate"
+        if plateau := self._flat:
+            return f"{_plateau(plateau)}, after {counted(len(self._drops), 'drop')} of the rate"
         return None
 
     def state(self) -> dict[str, Any]:

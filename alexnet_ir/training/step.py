@@ -210,11 +210,11 @@ class TrainingStep(Predictor):
         self.steps = steps
 
     def still(self, parameters: Iterable[str]) -> None:
-        """Zero what the optimizer keeps of these parameters: with a factor of 0 they do not move from here on."""
-        names = frozenset(parameters)
-        for slot, state in self.plan.states.items():
-            if state.role == "slot" and slot.rpartition(".")[0] in names:
-                self._storage.write(slot, np.zeros(state.type.shape, np.float32))
+        """Take the momentum of these parameters, so that with a factor of 0 they do not move from here on. What Adam
+        keeps does not move them by itself, and stays."""
+        for slot in (f"{name}.velocity" for name in parameters):
+            if slot in self.plan.states:
+                self._storage.write(slot, np.zeros(self.plan.states[slot].type.shape, np.float32))
 
     @property
     def exchanged_bytes(self) -> int:

@@ -286,6 +286,20 @@ def test_what_is_frozen_stays_to_the_bit_though_it_had_momentum(optimizer: str) 
     assert all(not np.array_equal(states[2][name], states[3][name]) for name in parameters)
 
 
+def test_a_run_taken_up_with_a_layer_frozen_that_was_not() -> None:
+    compiled = alexnet_ir.compile(TEXT)
+    step, control = compiled.trainer(devices="cpu"), Control(compiled.model, STEPS)
+    for images, labels in BATCHES[:3]:
+        control.steer(step)
+        step(images, labels)
+    frozen = Control(alexnet_ir.compile(TEXT, settings={"train.events": "[at(steps(1), freeze(fc1))]"}).model, STEPS)
+    frozen.restore(control.state())
+    before = step.weights["fc1.weight"]
+    frozen.steer(step)
+    step(*BATCHES[3])
+    assert np.array_equal(step.weights["fc1.weight"], before)
+
+
 def test_a_factor_changes_the_update_by_just_that() -> None:
     settings = {"optimizer": "sgd(lr = 0.0625)"}
     usual = trained(4, **settings)
