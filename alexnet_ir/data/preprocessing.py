@@ -125,6 +125,8 @@ class Preprocessing:
                     views.flip(random_blocks(key, samples)[0] < 2**31)
                 case PcaLight(std=std):
                     views.shift(std * self._shifts(key, samples))
+                case Resize() if views.is_cropped:
+                    raise error("resize(...) stands after a crop, and whole images are resized")
                 case TenCrop(size=size):
                     views.ten_crop(size)
                     samples = np.repeat(samples, 10)

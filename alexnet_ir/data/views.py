@@ -51,6 +51,11 @@ class Views:
         self._levels = np.zeros((channels, 1, 1), np.float32)
         self._shifts = np.zeros((count, channels))
 
+    @property
+    def is_cropped(self) -> bool:
+        """Whether less than the whole image is seen."""
+        return self._size != self._images.shape[2:]
+
     def subtract_mean(self, per: str) -> None:
         """Minus the mean, or its mean over all pixels. What goes along from there on is what is left of it: after the
         mean itself nothing, so that subtracting again changes nothing."""
