@@ -62,8 +62,8 @@ def _enlarged(opened: Opened, dense: str) -> tuple[Opened, Predict]:
     size = size_of(dense)
     section = uncropped(opened.section, size)
     prep = replace(opened.preprocessing, eval=section.eval)
-    model = replace(opened.model, image=(opened.model.image[0], *size))  # the size that made-up images take
-    return replace(opened, section=section, preprocessing=prep, model=model), averaged(opened.net, size)
+    model = replace(opened.model, data=section, image=(opened.model.image[0], *size))
+    return replace(opened, preprocessing=prep, model=model), averaged(opened.net, size)
 
 
 def _scores(opened: Opened, split: Split, predict: Predict, ten_crop: bool) -> Scores:

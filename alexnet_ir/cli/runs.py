@@ -8,8 +8,7 @@ from pathlib import Path
 
 from alexnet_ir.cli.model import setup_from
 from alexnet_ir.data.dataset import Dataset
-from alexnet_ir.data.load import Shape, stored_shape
-from alexnet_ir.data.load import load as load_data
+from alexnet_ir.data.load import Shape, load_for, stored_shape
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import Source, error
 from alexnet_ir.dsl.model import Choice, Model, load
@@ -28,9 +27,14 @@ class Opened:
     path: Path
     saved: Saved
     model: Model
-    section: DataSpec
     net: Predictor
     preprocessing: Preprocessing
+
+    @property
+    def section(self) -> DataSpec:
+        """Its data section."""
+        assert self.model.data is not None
+        return self.model.data
 
     @property
     def stored(self) -> Shape:
@@ -39,19 +43,22 @@ class Opened:
 
     def data(self, directory: str | None) -> Dataset:
         """The sets that the run was trained and evaluated on; `directory` is that of `--data`."""
-        return load_data(self.section, self.model.image, self.saved.seed, Path(directory) if directory else None)
+        return load_for(self.model, self.saved.seed, Path(directory) if directory else None)
 
 
-def open_run(run_or_weights: str, args: argparse.Namespace) -> Opened:
-    """Open a run's folder or a weights file on the devices that a command's arguments name; AlexnetError where it is
-    none, or damaged."""
+def open_run(run_or_weights: str, args: argparse.Namespace, images: int | None = None) -> Opened:
+    """Open a run's folder or a weights file on the devices that a command's arguments name, for batches of the
+    recipe's size or, where that is less, for so many `images`; AlexnetError where it is none, or damaged."""
     path = weights_path(Path(run_or_weights))
     saved = read_weights(path)
     model = load(Source(saved.model_path, saved.model), Choice(**saved.choice))
     if model.data is None:
         raise error(f"{path}: its model has no `data` section, which says how images are fed")
-    net = Predictor(model, setup_from(args, model))
+    setup = setup_from(args, model)
+    if images is not None:
+        devices = len(setup.devices)  # a batch that can be shared out evenly
+        model = model.at_batch(min(model.batch, -(-images // devices) * devices))
+    net = Predictor(model, setup)
     net.load(saved.tensors)
-    section = model.data
-    preprocessing = Preprocessing(section.train, section.eval, saved.seed, saved.mean)
-    return Opened(path, saved, model, section, net, preprocessing)
+    preprocessing = Preprocessing(model.data.train, model.data.eval, saved.seed, saved.mean)
+    return Opened(path, saved, model, net, preprocessing)

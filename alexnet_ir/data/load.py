@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from alexnet_ir.data import cifar10, mnist
-from alexnet_ir.data.dataset import Dataset, Split, holdout_mask
+from alexnet_ir.data.dataset import Dataset, holdout_mask
+from alexnet_ir.data.folder import SIZE, Parts, read_folder
 from alexnet_ir.data.generated import make_synthetic, read_digits
-from alexnet_ir.diagnostics import AlexnetError, Diagnostic, error
+from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import AlexnetError, error
+from alexnet_ir.dsl.agree import wrong_classes
+from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, Resize, Synthetic
 from alexnet_ir.ir.op import Array
+from alexnet_ir.ir.types import shape_text
 
 Shape = tuple[int, int, int]
-NOT_YET = (Folder,)
-USUAL_SIZE = 256
-"""Rows and columns of a folder's images where nothing says otherwise."""
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """How a source's two sets are read; `eval` is None where it has no evaluation set of its own."""
-
-    train: Callable[[], Split]
-    eval: Callable[[], Split] | None
-    classes: tuple[str, ...]
 
 
 def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) -> Dataset:
@@ -36,9 +29,6 @@ def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) 
     source's directory. With `holdout` the evaluation set is carved out of the training set, and the source's own, if it
     has one, is neither read nor needed. AlexnetError where files are missing or damaged.
     """
-    refusals = unsupported(spec)
-    if refusals:
-        raise AlexnetError(Diagnostic("", refusal, spec.span) for refusal in refusals)
     if data_dir is not None and isinstance(spec.source, Digits | Synthetic):
         message = f"--data {data_dir}: {spec.source.name}(...) reads no directory"
         raise error(message, span=spec.span, helps=["leave --data out"])
@@ -56,43 +46,63 @@ def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) 
     return Dataset(train.take(~held), train.take(held), parts.classes)
 
 
+def load_for(model: Model, seed: int, data_dir: Path | None = None) -> Dataset:
+    """`load` for a model with a `data` section; AlexnetError also where the net scores other classes than the data has,
+    or reads images of another size than the data gives."""
+    assert model.data is not None
+    spec = model.data
+    data = load(spec, model.image, seed, data_dir)
+    scores = {model.graph.tensor(value).shape[1] for value in model.graph.outputs.values()}
+    if model.train is not None and scores != {len(data.classes)}:
+        where = f"the data is {data_dir or spec.base / getattr(spec.source, 'dir', '')}"
+        raise AlexnetError([wrong_classes(min(scores), len(data.classes), model.train, spec, where)])
+    stored = data.train.images.shape[1:]
+    prep = Preprocessing(spec.train, spec.eval, seed, np.zeros(stored, np.float32), np.eye(stored[0]))
+    given = {
+        "train": prep.train_batch(prep.read_train(data.train.images)[:0], [], 0).shape[1:],
+        "eval": prep.eval_batch(prep.read_eval(data.eval.images)[:0]).shape[1:],
+    }
+    for which, shape in given.items():
+        if shape != model.image:
+            message = f"`{model.net}` reads images of {shape_text(model.image)}, the data gives {shape_text(shape)}"
+            notes = [f"`{which}` makes that of stored images of {shape_text(stored)}"]
+            raise error(message, code="R006", span=spec.span, notes=notes, helps=["crop to the net's size, or resize"])
+    return data
+
+
 def stored_shape(spec: DataSpec, image: Shape, mean: Array | None) -> Shape:
     """The (channels, rows, columns) that the source keeps, as far as can be said without reading it: `image` is the
     net's own, `mean` the mean image, which has it where there is one."""
     known = spec.source.stored or (None if mean is None else mean.shape)
     if known is not None:
         return known[0], known[1], known[2]
-    return image if isinstance(spec.source, Synthetic) else (3, size_read(spec), size_read(spec))
+    size = _resized(spec) or SIZE
+    return image if isinstance(spec.source, Synthetic) else (3, size, size)
 
 
-def size_read(spec: DataSpec) -> int:
-    """Rows and columns that a folder's pictures are brought to: the largest that `resize` asks for."""
+def _resized(spec: DataSpec) -> int | None:
+    """The larger of the sizes that training and evaluation first resize to."""
     sizes = [next((step.size for step in steps if isinstance(step, Resize)), 0) for steps in (spec.train, spec.eval)]
-    return max(sizes) or USUAL_SIZE
+    return max(sizes) or None
 
 
-def unsupported(spec: DataSpec) -> list[str]:
-    """One line for each thing in the section that the language has and nothing reads or runs yet."""
-    calls = [(spec.source, "reads"), *((step, "runs") for step in (*spec.train, *spec.eval))]
-    found = {call.name: verb for call, verb in calls if isinstance(call, NOT_YET)}
-    return [f"{name}(...) is accepted by check, but nothing {verb} it yet" for name, verb in found.items()]
-
-
-def _parts(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None) -> _Parts:
+def _parts(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None) -> Parts:
     match spec.source:
         case Digits():
-            return _Parts(read_digits, None, mnist.CLASSES)
+            return Parts(read_digits, None, mnist.CLASSES)
         case Mnist(dir=name):
             read_mnist = partial(mnist.read_mnist, data_dir or spec.base / name)
-            return _Parts(partial(read_mnist, "train"), partial(read_mnist, "t10k"), mnist.CLASSES)
+            return Parts(partial(read_mnist, "train"), partial(read_mnist, "t10k"), mnist.CLASSES)
         case Cifar10(dir=name, train=train, eval=test):
             _check_batches(spec, train, test)
             read = partial(cifar10.read_cifar10, data_dir or spec.base / name)
-            return _Parts(partial(read, train), partial(read, test) if test else None, cifar10.CLASSES)
+            return Parts(partial(read, train), partial(read, test) if test else None, cifar10.CLASSES)
         case Synthetic(images=count, classes=classes):
             make = partial(make_synthetic, classes=classes, shape=image, seed=seed)
             names = tuple(str(label) for label in range(classes))
-            return _Parts(partial(make, count, part="train"), partial(make, -(-count // 10), part="eval"), names)
+            return Parts(partial(make, count, part="train"), partial(make, -(-count // 10), part="eval"), names)
+        case Folder(dir=name):
+            return read_folder(data_dir or spec.base / name, _resized(spec))
     raise TypeError(f"no reader for {spec.source!r}")
 
 
