@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import alexnet_ir
+from alexnet_ir.cli.main import main
 from alexnet_ir.compiler import read_model, recipe_of
 from alexnet_ir.diagnostics import AlexnetError
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.training.control import Change, Control, Settings
-from alexnet_ir.training.run import EpochMetrics
+from alexnet_ir.training.run import EpochMetrics, read_metrics, weights_path
+from alexnet_ir.training.weights import read_weights
 
 from .models import TINY
 
@@ -309,3 +312,64 @@ def test_a_factor_changes_the_update_by_just_that() -> None:
         share = 0.125 if name == "fc1.weight" else 1
         assert np.array_equal(slowed[4][update], np.float32(share) * usual[4][update]), name
         assert usual[4][update].any()
+
+
+# --- whole runs ---------------------------------------------------------------------------------------------------
+
+RUN = TINY.replace("stop: epochs(2)", "stop: [error_below(0.01%), epochs(12)]").replace(
+    "momentum = 0.9, weight_decay = 1e-4)",
+    """momentum = 0.9)
+  schedule: plateau(1/2, patience = 1, max_drops = 2)
+  events: [at(epochs(1), set(scale, factor = 1/100)), at(steps(8), freeze(conv1))]""",
+)
+
+
+def train(folder: Path, *flags: str) -> list[dict[str, Any]]:
+    """A run by the command line, and its metrics."""
+    (folder / "model.alx").write_text(RUN)
+    run = [] if "--resume" in flags else [str(folder / "model.alx"), "--run-dir", str(folder / "run")]
+    assert main(["train", *run, "--devices", "cpu", *flags]) == 0
+    return read_metrics(folder / "run")
+
+
+def told(metrics: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What was decided, and what it was decided by."""
+    return [
+        tuple(map(line.get, ("kind", "step", "lr", "eval_top1", "event")))
+        for line in metrics
+        if line["kind"] in ("rate", "event", "epoch")
+    ]
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return dict(read_weights(weights_path(folder / "run")).tensors)
+
+
+def test_a_plateau_drops_the_rate_by_the_errors_of_the_run_and_ends_it(tmp_path: Path) -> None:
+    metrics = train(tmp_path)
+    best, drops, flat = math.inf, [], False
+    for epoch in (line for line in metrics if line["kind"] == "epoch"):
+        assert not flat, "the run went on after its end"
+        assert epoch["lr"] == pytest.approx(0.05 / 2 ** len(drops))
+        if epoch["eval_top1"] >= best:
+            flat = len(drops) == 2
+            drops += [] if flat else [epoch["step"]]
+        best = min(best, epoch["eval_top1"])
+    assert flat, "the errors fell for 12 epochs: another seed would test more"
+    rates = [(line["step"], line["lr"]) for line in metrics if line["kind"] == "rate"]
+    assert rates == [(step, pytest.approx(0.05 / 2**number)) for number, step in enumerate(drops, 1)]
+    assert [(line["step"], line["event"]) for line in metrics if line["kind"] == "event"] == [
+        (6, "set(scale, factor = 0.01) at epoch 1"), (8, "freeze(conv1) at step 8"),
+    ]  # fmt: skip
+
+
+def test_a_run_taken_up_drops_and_ends_as_one_in_one_go(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    train(parts, "--epochs", "3")
+    stop = "train.stop=[error_below(0.01%), epochs(12)]"
+    found = told(train(parts, "--resume", str(parts / "run"), "--set", stop))
+    assert found == told(train(whole))
+    ours, theirs = weights(parts), weights(whole)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
