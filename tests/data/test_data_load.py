@@ -11,28 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from alexnet_ir.data.dataset import holdout_mask
-from alexnet_ir.data.load import load, unsupported
-from alexnet_ir.diagnostics import AlexnetError
-from alexnet_ir.dsl.spec import (
-    CenterCrop,
-    Cifar10,
-    DataSpec,
-    Digits,
-    Folder,
-    Mnist,
-    PcaLight,
-    Resize,
-    Source,
-    Synthetic,
-    TenCrop,
-)
+from alexnet_ir.data.load import load, load_for
+from alexnet_ir.data.statistics import colour_covariance, mean_image
+from alexnet_ir.diagnostics import AlexnetError, Source
+from alexnet_ir.dsl import spec as dsl
+from alexnet_ir.dsl.model import load as load_model
+from alexnet_ir.dsl.model import read_source
+from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, RandomCrop, Resize, Synthetic
+from tests.data.containers import write_container
 
 LABELS = arrays(np.int32, st.integers(1, 300), elements=st.integers(0, 6))
 
 
-def spec(source: Source, holdout: float | None = None, base: Path = Path(), **steps: Any) -> DataSpec:
+def spec(source: dsl.Source, holdout: float | None = None, base: Path = Path(), **steps: Any) -> DataSpec:
     return DataSpec("d", source, steps.get("train", ()), steps.get("eval", ()), holdout, base)
 
 
@@ -116,7 +110,7 @@ def test_holdout_replaces_the_sources_own_evaluation_set(tmp_path: Path) -> None
         (Mnist("nowhere"), "nowhere: expected the folder with MNIST"),
     ],
 )
-def test_refusals(source: Source, expected: str) -> None:
+def test_refusals(source: dsl.Source, expected: str) -> None:
     assert expected in refusal(spec(source))
 
 
@@ -142,12 +136,96 @@ def test_synthetic_classes_can_be_told_apart() -> None:
     assert (nearest == data.eval.labels).all()
 
 
-def test_what_nothing_runs_yet_is_refused_all_at_once() -> None:
-    section = spec(Folder("x"), train=(Resize(9), PcaLight(0.1), CenterCrop(8)), eval=(Resize(9), TenCrop(8)))
-    lines = unsupported(section)
-    assert lines[0] == "folder(...) is accepted by check, but nothing reads it yet"
-    assert [line.split("(")[0] for line in lines] == ["folder", "resize", "pca_light", "ten_crop"]
-    assert lines[3] == "ten_crop(...) is accepted by check, but nothing runs it yet"
-    found = refusal(section)
-    assert all(line in found for line in lines)
-    assert unsupported(spec(Digits(), train=(CenterCrop(8),))) == []
+def write_photographs(folder: Path, counts: dict[str, int], size: tuple[int, int] = (40, 30)) -> Path:
+    """PNGs of one colour each, its red the number of the class and its green that of the image."""
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.new("RGB", size, (label, number, 7)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "animals", {"cat": 3, "bird": 5})
+    section = spec(Folder("animals"), 0.4, tmp_path, train=(Resize(16), RandomCrop(12)), eval=(Resize(14),))
+    data = load(section, (3, 12, 12), seed=0)
+    assert data.classes == ("bird", "cat")
+    assert data.train.images.shape == (5, 3, 16, 16)
+    assert np.bincount(data.train.labels).tolist() == [3, 2]
+    assert np.bincount(data.eval.labels).tolist() == [2, 1]
+    # `cat` was written first and is class 1.
+    np.testing.assert_array_equal(data.train.images[:, 0, 3, 4], 1 - data.train.labels)
+    assert load(spec(Folder("animals"), 0.4, tmp_path), (3, 12, 12), seed=0).train.images.shape == (5, 3, 256, 256)
+
+
+def test_a_folder_with_a_set_for_evaluation(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "train", {"a": 3, "b": 2})
+    write_photographs(tmp_path / "val", {"a": 1, "b": 1})
+    section = spec(Folder("elsewhere"), train=(Resize(8),), eval=(Resize(8),))
+    data = load(section, (3, 8, 8), seed=0, data_dir=tmp_path)
+    assert (data.train.labels.tolist(), data.eval.labels.tolist()) == ([0, 0, 0, 1, 1], [0, 1])
+    assert data.train.images[:][:, 1, 0, 0].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_a_container(tmp_path: Path) -> None:
+    data = load(spec(Synthetic(30, 3)), (3, 9, 8), seed=0)
+    write_container(tmp_path / "set", data.train, data.eval)
+    found = load(spec(Folder("set"), base=tmp_path), (3, 8, 8), seed=0)
+    assert found.classes == ("class 0", "class 1", "class 2")
+    for one, other in ((found.train, data.train), (found.eval, data.eval)):
+        assert not isinstance(one.images, np.ndarray)
+        np.testing.assert_array_equal(one.images[:], other.images)
+        np.testing.assert_array_equal(one.labels, other.labels)
+    known, counted = ((mean_image(s), colour_covariance(s)) for s in (found.train, data.train))
+    for one, other in zip(known, counted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    # A part of it has statistics of its own, and they are of its images.
+    part, images = found.train.take(np.arange(5)), data.train.images[:5]
+    np.testing.assert_allclose(mean_image(part), images.mean(axis=0), rtol=1e-6)
+    pixels = images.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_allclose(colour_covariance(part), np.cov(pixels, bias=True), rtol=1e-9)
+
+
+def test_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = refusal(spec(Folder("imagenet"), base=tmp_path))
+    assert "imagenet: expected a prepared set or a folder of photographs (--data DIR names another one)" in missing
+    assert "https://image-net.org" in missing
+    assert "1d675b47d978889d74fa0da5fadfb00e" in missing
+    folder = write_photographs(tmp_path / "a", {"x": 2, "y": 2})
+    (folder / "x" / "broken.png").write_bytes(b"no image")
+    assert "x/broken.png cannot be read" in refusal(spec(Folder("a"), 0.5, tmp_path))
+    monkeypatch.setattr("alexnet_ir.data.folder.MOST_BYTES", 5 * 3 * 256**2 - 1)
+    found = refusal(spec(Folder("a"), 0.5, tmp_path))
+    assert f"prepare it first: alexnet-ir prepare {folder} OUT" in found
+
+
+NET = """alx 1
+net Small(classes = 3) {{
+  image = input(3, 8, 8)
+  return image -> flatten -> fc1: fc(classes)
+}}
+data d {{ source: folder("set")  train: [{train}]  eval: [center_crop(8)] }}
+train t {{ net: Small(classes = {classes})  batch: 2  stop: epochs(1)  optimizer: sgd(lr = 0.1) }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("classes", "train", "expected"),
+    [
+        (4, "random_crop(8)", "error[R005]: `Small` scores 4 classes, `folder` has 3"),
+        (2, "random_crop(8)", "error[R005]: `Small` scores 2 classes, `folder` has 3"),
+        (3, "", "error[R006]: `Small` reads images of 3 x 8 x 8, the data gives 3 x 9 x 10"),
+        (3, "resize(7)", "error[R006]: `Small` reads images of 3 x 8 x 8, the data gives 3 x 7 x 8"),
+        (3, "resize(7), random_crop(8)", "a crop of 8 is larger than the image, 3 x 7 x 8"),
+    ],
+)
+def test_data_that_does_not_suit_the_net(tmp_path: Path, classes: int, train: str, expected: str) -> None:
+    data = load(spec(Synthetic(12, 3)), (3, 9, 10), seed=0)
+    write_container(tmp_path / "set", data.train, data.eval)
+    path = tmp_path / "model.alx"
+    path.write_text(NET.format(classes=classes, train=train))
+    with pytest.raises(AlexnetError) as caught:
+        load_for(load_model(read_source(path)), 0)
+    assert expected in str(caught.value)
+    fitting = load_model(Source(str(path), NET.format(classes=3, train="resize(8), random_crop(8)")))
+    assert len(load_for(fitting, 0).train) == 12
