@@ -1,7 +1,8 @@
 """The command line: which commands there are and what they take.
 
 Each command is a module beside this one with a `run(args)`, imported when it is chosen, so that `--help` is quick.
-Exit codes: 0 fine, 1 the user's error, 2 wrong usage, 130 interrupted.
+Exit codes: 0 fine, 1 the user's error, 2 wrong usage, 75 a run that was asked to stop by SIGTERM or SIGUSR1 and can go
+on, 130 interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -126,6 +127,14 @@ def _add_training(commands: Commands) -> None:
     train.add_argument("--steps", type=int, metavar="N", help="stop after N steps")
     train.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
     train.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<file>-<n>)")
+    train.add_argument(
+        "--resume", nargs="?", const="", metavar="RUN", help="go on with a run (default: the newest of this file)"
+    )
+    train.add_argument(
+        "--checkpoint-every", type=int, metavar="STEPS", help="save so often (default: about 3%% of time)"
+    )
+    train.add_argument("--keep", type=int, metavar="N", help="how many checkpoints to keep (default: 3)")
+    train.add_argument("--workers", type=int, metavar="N", help="threads that read images (default: one a core)")
     _setup(train)
     _kernels(train, run=True)
     evaluate = commands.add_parser("eval", help="top-1 and top-5 error of trained nets, and of their average")
@@ -136,6 +145,7 @@ def _add_training(commands: Commands) -> None:
     _kernels(evaluate, run=True)
     _dense(evaluate, "images of this size, scored at every position and averaged")
     _json(evaluate)
+    _add_asking(commands)
     devices = commands.add_parser("devices", help="list what programs can run on, and what is missing for more")
     _json(devices)
     profile = commands.add_parser("profile", help="measure how fast this machine is, to compile for it")
@@ -143,6 +153,30 @@ def _add_training(commands: Commands) -> None:
     profile.add_argument("-o", "--output", metavar="FILE", help="write it as JSON, for --profile FILE")
     profile.add_argument("--quick", action="store_true", help="roughly, in less than a second")
     _json(profile)
+
+
+def _add_asking(commands: Commands) -> None:
+    """What a trained net is asked, and the report of its run."""
+    predict = commands.add_parser("predict", help="what a trained net says of images")
+    predict.add_argument("--top", type=int, default=5, metavar="N", help="how many classes (default: 5)")
+    features = commands.add_parser("features", help="images as the values of a layer of a trained net")
+    features.add_argument("--layer", metavar="NAME", help="such as fc7 (default: the last hidden layer)")
+    features.add_argument("-o", "--output", metavar="FILE", required=True, help="f.npy: float32 [images, units]")
+    similar = commands.add_parser("similar", help="the images that are most like one, to a trained net")
+    similar.add_argument("--in", dest="within", metavar="DIR", required=True, help="images, or a prepared set")
+    similar.add_argument("--top", type=int, default=6, metavar="N", help="how many images (default: 6)")
+    similar.add_argument("-o", "--output", metavar="FILE", help="draw them: out.png")
+    for asking in (predict, features, similar):
+        asking.add_argument("run_or_weights", metavar="RUN_OR_WEIGHTS", help="a run's folder or a weights file")
+        _setup(asking)
+        _kernels(asking, run=True)
+        _json(asking)
+    for several in (predict, features):
+        several.add_argument("images", nargs="+", metavar="IMG")
+    similar.add_argument("image", metavar="IMG")
+    report = commands.add_parser("report", help="a run as one HTML page")
+    report.add_argument("run", metavar="RUN", help="a run's folder, finished or not")
+    report.add_argument("-o", "--output", metavar="FILE", help="report.html (default: in the run's folder)")
 
 
 def _model(parser: argparse.ArgumentParser, *, net: bool = True) -> None:

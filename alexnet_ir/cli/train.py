@@ -1,48 +1,126 @@
-"""`alexnet-ir train`: train a net on the data that its file names."""
+"""`alexnet-ir train`: train a net on the data that its file names, or go on with a run."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.cli.model import choice_of, model_path, remark_on, setup_from
 from alexnet_ir.cli.terminal import show
-from alexnet_ir.diagnostics import error
-from alexnet_ir.dsl import spec
-from alexnet_ir.dsl.model import load, read_source
+from alexnet_ir.diagnostics import Diagnostic, Source, error
+from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.setup import Setup
-from alexnet_ir.training.loop import Limits, TrainingRun
-from alexnet_ir.training.run import RunFolder, new_run_path
+from alexnet_ir.training.checkpoint import KEEP, Checkpoints
+from alexnet_ir.training.environment import differences, environment_of
+from alexnet_ir.training.interrupt import Interrupted
+from alexnet_ir.training.loop import Options, TrainingRun
+from alexnet_ir.training.run import RunFolder, new_run_path, newest_run
 from alexnet_ir.training.step import SEEDS
+
+KEPT = (
+    "data", "devices", "place", "profile", "memory_limit", "precision", "arch", "graph", "check", "threads", "conv",
+    "workers", "checkpoint_every", "keep",
+)  # fmt: skip
+"""Options that a run goes on with unless others are given."""
+CHANGEABLE = ("train.optimizer", "train.schedule", "train.events", "train.stop")
+"""Settings that may be others when a run goes on."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and say where the run lies."""
+    counts = {"--checkpoint-every": args.checkpoint_every, "--keep": args.keep, "--workers": args.workers}
+    for flag, value in counts.items():
+        if value is not None and value < 1:
+            raise error(f"{flag} {value}: expected a whole number of at least 1")
+    return _begin(args) if args.resume is None else _resume(args)
+
+
+def _begin(args: argparse.Namespace) -> int:
     path, choice = model_path(args.file), choice_of(args)
-    model = load(read_source(path), choice)
+    model = load(read_source(path), replace(choice, settings={**choice.settings, **_flags(args)}))
+    training = _training(args, model)
+    folder = RunFolder.create(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
+    _announce(training, str(path), args)
+    training.begin(folder, environment_of(training.step, _given(args)))
+    return _train(training)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    folder = Path(args.resume or args.run_dir or newest_run(model_path(args.file)))
+    checkpoint, problems = Checkpoints(folder).newest()
+    saved = checkpoint.saved
+    show_warnings([f"{problem}; going on from step {saved.step}, which is whole" for problem in problems])
+    if args.file is not None and read_source(Path(args.file)).text != saved.model:
+        show_warnings([f"{args.file} has changed since: the run goes on with its own text, {folder / 'model.alx'}"])
+    before, settings = Choice(**saved.choice), _new_settings(args)
+    for name in KEPT:
+        if getattr(args, name) in (None, True, False):
+            setattr(args, name, checkpoint.options[name])
+    model = load(Source(saved.model_path, saved.model), replace(before, settings={**before.settings, **settings}))
+    training = _training(args, model)
+    training.restore(checkpoint)
+    if training.is_finished:
+        print(f"{folder} is finished: {training.control.done(saved.step)}; --epochs or --steps move the end")
+        return 0
+    environment = environment_of(training.step, _given(args))
+    changes = _changes(before.settings, settings) | differences(checkpoint.environment, environment)
+    _announce(training, str(folder), args)
+    print(
+        "\n".join([f"going on after step {saved.step}", *(f"changed: {k}: {v}" for k, v in changes.items())]),
+        flush=True,
+    )
+    training.go_on(RunFolder(folder, checkpoint.sizes), environment, checkpoint, changes)
+    return _train(training)
+
+
+def _training(args: argparse.Namespace, model: Model) -> TrainingRun:
     setup = setup_from(args, model)
     if model.warnings:
         show(model.warnings)
     remark_on(setup)
-    if args.seed is not None and not 0 <= args.seed < SEEDS:
-        raise error(f"--seed {args.seed}: expected a whole number of at least 0 and less than 2 to the power of 63")
-    limits = Limits(Path(args.data) if args.data else None, _stop(args), args.seed)
-    training = TrainingRun(model, choice, setup, limits)
-    folder = RunFolder(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
+    kept = {name: getattr(args, name) for name in KEPT}
+    data = Path(args.data).resolve() if args.data else None
+    kept["data"] = data and str(data)  # a run can be taken up from another folder
+    options = Options(data, (), args.workers, args.checkpoint_every, args.keep or KEEP, kept)
+    return TrainingRun(model, setup, options)
+
+
+def _train(training: TrainingRun) -> int:
+    folder = training.folder.path
+    try:
+        training.run()
+    except Interrupted as interrupted:
+        command = f"alexnet-ir train --resume {shlex.quote(str(folder))}"
+        print(f"interrupted; step {training.saved_step} is saved; to go on: {command}", file=sys.stderr)
+        return interrupted.code
+    finally:
+        print(f"the run is in {folder}", flush=True)
+    return 0
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+
+def _announce(training: TrainingRun, what: str, args: argparse.Namespace) -> None:
     print(
-        f"training {model.net} of {path} by `train {training.recipe.name}` on {_devices(setup, args)}"
-        f"{_placed(training)}: "
-        f"{len(training.data.train):,} images, batch {model.batch}, {training.steps_per_epoch} steps an epoch, "
-        f"seed {training.step.seed}",
+        f"training {training.model.net} of {what} by `train {training.recipe.name}` on "
+        f"{_devices(training.step.setup, args)}{_placed(training)}: "
+        f"{len(training.data.train):,} images, batch {training.model.batch}, "
+        f"{training.steps_per_epoch} steps an epoch, seed {training.step.seed}",
         flush=True,
     )
-    try:
-        training.run(folder, lambda line: print(line, flush=True), show_progress=True)
-    finally:
-        print(f"the run is in {folder.path}", flush=True)
-    return 0
+
+
+def show_warnings(texts: list[str]) -> None:
+    if texts:
+        show(Diagnostic("", text, severity="warning") for text in texts)
 
 
 def _devices(setup: Setup, args: argparse.Namespace) -> str:
@@ -62,12 +140,51 @@ def _placed(training: TrainingRun) -> str:
     return f", placed by `{placing}`" if placing.devices > 1 else ""
 
 
-def _stop(args: argparse.Namespace) -> spec.Moment | None:
+# --- what was given ---------------------------------------------------------------------------------------------------
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The options that say something."""
+    return {name: value for name, value in vars(args).items() if value not in (None, []) and name != "command"}
+
+
+def _flags(args: argparse.Namespace) -> dict[str, str]:
+    """--epochs, --steps and --seed as settings of the recipe."""
     for flag, value in (("--epochs", args.epochs), ("--steps", args.steps)):
         if value is not None and not value > 0:
             raise error(f"{flag} {value:g}: expected a number above 0")
     if args.epochs is not None and args.steps is not None:
         raise error("--epochs and --steps both say when to stop: give one")
-    if args.epochs is not None:
-        return spec.Epochs(args.epochs)
-    return None if args.steps is None else spec.Steps(args.steps)
+    if args.seed is not None and not 0 <= args.seed < SEEDS:
+        raise error(f"--seed {args.seed}: expected a whole number of at least 0 and less than 2 to the power of 63")
+    found = {
+        "train.stop": None if args.epochs is None else f"epochs({args.epochs:g})",
+        "train.seed": None if args.seed is None else str(args.seed),
+    }
+    if args.steps is not None:
+        found["train.stop"] = f"steps({args.steps})"
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _new_settings(args: argparse.Namespace) -> dict[str, str]:
+    """The settings that a run goes on with; AlexnetError for what cannot change within one."""
+    choice = choice_of(args)
+    settings = {**choice.settings, **_flags(args)}
+    fixed = [f"--set {key}" for key in choice.settings if key not in CHANGEABLE]
+    named = {"--recipe": choice.recipe, "--data-section": choice.data_section, "--batch": choice.batch}
+    fixed += [flag for flag, value in (named | {"--seed": args.seed}).items() if value is not None]
+    if fixed:
+        raise error(
+            f"{', '.join(fixed)}: that cannot change within a run",
+            helps=[f"what can: --devices, --place, --epochs, --steps, and --set of {', '.join(CHANGEABLE)}"],
+        )
+    return settings
+
+
+def _changes(before: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings that are others than before, as `old -> new`."""
+    return {
+        key: f"{before.get(key, 'as the file says')} -> {text}"
+        for key, text in settings.items()
+        if before.get(key) != text
+    }

@@ -1,150 +1,374 @@
-"""Training from a recipe: epochs of batches, a schedule, an evaluation after each; the best and last weights kept."""
+"""Training from a recipe: updates, an evaluation after each epoch, checkpoints; and the same taken up again."""
 
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 from tqdm import tqdm
 
+from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.compiler import recipe_of
-from alexnet_ir.data.batches import train_batches
 from alexnet_ir.data.dataset import Dataset
-from alexnet_ir.data.load import load
-from alexnet_ir.data.load import unsupported as unsupported_data
-from alexnet_ir.data.preprocessing import Floats, Preprocessing
-from alexnet_ir.diagnostics import AlexnetError, Diagnostic, error
+from alexnet_ir.data.load import load_for
+from alexnet_ir.data.loader import Fed, Loader
+from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import AlexnetError, Source, error
 from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Choice, Model
+from alexnet_ir.dsl.model import load as load_model
+from alexnet_ir.dsl.resolved import resolved
 from alexnet_ir.ir.op import Array
 from alexnet_ir.setup import Setup
+from alexnet_ir.training.checkpoint import KEEP, Checkpoint, Checkpoints, Progress, Tally
 from alexnet_ir.training.control import Control
 from alexnet_ir.training.evaluate import evaluate, ranks
+from alexnet_ir.training.interrupt import Interrupt
+from alexnet_ir.training.observe import Observer, Update
 from alexnet_ir.training.run import BEST, FINAL, EpochMetrics, RunFolder
 from alexnet_ir.training.step import TrainingStep
 from alexnet_ir.training.weights import Saved, write_weights
 from alexnet_ir.version import __version__
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Limits:
-    """What the caller says of a run beside the recipe."""
+class Options:
+    """What the caller says of a run beside its model; `freeze` names layers. `kept` is what goes into checkpoints for
+    whoever takes the run up, as JSON has it."""
 
     data_dir: Path | None = None
-    stop: spec.Moment | None = None
-    seed: int | None = None
+    freeze: tuple[str, ...] = ()
+    workers: int | None = None
+    checkpoint_every: int | None = None
+    keep: int = KEEP
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrainingRun:
-    """One run, from the recipe to the final weights. AlexnetError where the recipe asks for what nothing runs yet, or
-    the data is not there; nothing is written before that is known."""
+    """One run. It is made, then begun in a new folder or taken up in its own, then run to its end. AlexnetError where
+    the recipe asks for what nothing runs yet, or the data is not there; nothing is written before that is known."""
 
-    def __init__(self, model: Model, choice: Choice, setup: Setup, limits: Limits) -> None:
-        self.model, self.choice = model, choice
+    folder: RunFolder
+    environment: Mapping[str, Any]
+    checkpoints: Checkpoints
+
+    def __init__(
+        self, model: Model, setup: Setup, options: Options = Options(), observers: Sequence[Observer] = ()
+    ) -> None:
+        self.model, self.options, self.observers = model, options, observers
         self.recipe = recipe_of(model)
         data = _data_of(model, self.recipe)
-        refusals = [Diagnostic("", line, data.span) for line in unsupported_data(data)]
-        if refusals:
-            raise AlexnetError(refusals)
-        seed = self.recipe.seed if limits.seed is None else limits.seed
-        self.data: Dataset = load(data, model.image, seed, limits.data_dir)
-        self.preprocessing = Preprocessing.of(data, seed, self.data.train)
-        # Made and thrown away, so that a set smaller than a batch is refused before anything is written.
-        next(train_batches(self.data.train, self.preprocessing, model.batch, 0))
-        self.steps_per_epoch = len(self.data.train) // model.batch
-        self.control = Control(model, self.steps_per_epoch, [limits.stop] if limits.stop else ())
-        self.step = TrainingStep(model, setup, seed)
-        self.best = math.inf
+        self.data: Dataset = load_for(model, self.recipe.seed, options.data_dir)
+        self.preprocessing = Preprocessing.of(data, self.recipe.seed, self.data.train)
+        self._loader = Loader(self.data.train, self.preprocessing, model.batch, options.workers)
+        self.steps_per_epoch = self._loader.steps_per_epoch
+        self.control = Control(model, self.steps_per_epoch, freeze=options.freeze)
+        self.step = TrainingStep(model, setup)
+        self.progress = Progress()
+        self.saved_step = 0
+        self._interrupt, self._every = Interrupt(), max(1, self.steps_per_epoch // 20)
+        self._last: Update | None = None
+        self._whole, self._warned = True, False
+
+    # --- beginning ----------------------------------------------------------------------------------------------------
+
+    def begin(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
+        """Start in a new folder, with a checkpoint of what nothing was done to."""
+        self._open(folder, environment)
+        self._write()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be where a checkpoint was made; nothing is written. AlexnetError where the net or the data are not those of
+        the checkpoint."""
+        self._check_data(checkpoint)
+        try:
+            self.step.restore(checkpoint.states, checkpoint.saved.step)
+        except (KeyError, ValueError) as failure:
+            raise error(
+                f"the checkpoint is not one of this net and optimizer: {failure}",
+                helps=["a run goes on with the optimizer that it began with"],
+            ) from None
+        self.progress, self.saved_step = checkpoint.progress, checkpoint.saved.step
+        self.control.restore(checkpoint.control)
+
+    def go_on(
+        self, folder: RunFolder, environment: Mapping[str, Any], checkpoint: Checkpoint, changes: Mapping[str, str]
+    ) -> None:
+        """Take the run up in its folder from the checkpoint that it was restored from; `changes` are what is new."""
+        self._open(folder, environment)
+        self.checkpoints.tidy(self.step.steps)
+        folder.log("resume", self.step.steps, changes=dict(changes))
+        before, rate = self._rate_before(checkpoint), self.control.at(self.step.steps).lr
+        if rate != before:
+            self._log_rate(rate, f"it was {before:g} before the run was taken up")
+        if changes:
+            self._write()  # so that a kill does not take them back
+
+    def _open(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
+        self.folder, self.environment = folder, environment
+        self.checkpoints = Checkpoints(folder.path, self.options.keep, self.options.checkpoint_every)
+        folder.describe(resolved(self.model), environment)
+
+    def _check_data(self, checkpoint: Checkpoint) -> None:
+        ours, theirs = self.preprocessing.mean, checkpoint.saved.mean
+        same = ours is theirs is None or (ours is not None and theirs is not None and np.allclose(ours, theirs))
+        if (len(self.data.train), self.data.classes) != (checkpoint.images, checkpoint.saved.classes) or not same:
+            found = f"{len(self.data.train):,} images of {len(self.data.classes)} classes"
+            was = f"{checkpoint.images:,} images of {len(checkpoint.saved.classes)} classes"
+            raise error(
+                f"these are not the data of the run: expected {was} with the mean image that it has, found {found}",
+                helps=["--data DIR names the folder where they are"],
+            )
+
+    def _rate_before(self, checkpoint: Checkpoint) -> float:
+        """The rate that the next update would have taken, had nothing been changed."""
+        saved = checkpoint.saved
+        model = load_model(Source(saved.model_path, saved.model), Choice(**saved.choice))
+        control = Control(model, self.steps_per_epoch, freeze=self.options.freeze)
+        control.restore(checkpoint.control)
+        return control.at(saved.step).lr
 
     @property
-    def total(self) -> int | None:
-        """Steps to go in all, where that is known."""
-        return self.control.total
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.progress.finished == self.step.steps > 0 and self.control.done(self.step.steps) is not None
 
-    def run(self, folder: RunFolder, say: Say, *, show_progress: bool) -> EpochMetrics | None:
-        """Train to the end; after an interruption the weights so far are written before it goes on."""
-        last = None
+    # --- running ------------------------------------------------------------------------------------------------------
+
+    def run(self, *, show_progress: bool = True) -> EpochMetrics | None:
+        """Train to the end. Interrupted, or whatever else ends it, the last finished step is saved first."""
         # The bar draws itself only on a terminal (disable=None).
-        bar = tqdm(total=self.total, unit="step", disable=None if show_progress else True, leave=False)
-        try:
-            for epoch in range(10**9):
-                last = self._epoch(epoch, folder, bar)
-                tqdm.write(self._epoch_line(last)) if not bar.disable else say(self._epoch_line(last))
-                self.control.end_of_epoch(last)
-                if self.control.done(self.step.steps):
-                    break
-        finally:
-            bar.close()
-            if math.isfinite(self.step.last_loss):
-                self._save(folder.path / FINAL)
-        return last
+        disable = None if show_progress else True
+        total, steps = self.control.total, self.step.steps
+        with self._interrupt, tqdm(total=total, initial=steps, unit="step", disable=disable, leave=False) as bar:
+            try:
+                for observer in self.observers:
+                    observer.at_start(self)
+                self._train(bar)
+                self._finish()
+            except BaseException:
+                self._rescue()
+                raise
+        return self.progress.last
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Floats, Array]]:
-        left = None if self.total is None else self.total - self.step.steps
-        for number, batch in enumerate(train_batches(self.data.train, self.preprocessing, self.model.batch, epoch)):
-            if left is not None and number >= left:
-                return
-            yield batch
+    def _train(self, bar: tqdm[Never]) -> None:
+        with closing(self._batches()) as batches:
+            while True:
+                self._interrupt.check()
+                if self._ends_epoch():
+                    self._end_epoch()
+                if self.control.done(self.step.steps) is not None:
+                    return
+                self._update(batches)
+                self._show(bar)
+                if self.checkpoints.due(self.step.steps):
+                    self._save()
 
-    def _epoch(self, epoch: int, folder: RunFolder, bar: tqdm[Never]) -> EpochMetrics:
-        """One pass over the training set (or what is left of the run), and an evaluation."""
-        start, losses, wrong = time.perf_counter(), [], []
-        every = max(1, self.steps_per_epoch // 20)
-        for images, labels in self._batches(epoch):
-            self.control.steer(self.step)
-            losses.append(self.step(images, labels))
-            wrong.append(float((ranks(self.step.scores, labels) > 0).mean()))
-            if not math.isfinite(losses[-1]):
-                raise self._diverged(losses[-1])
-            if self.step.steps % every == 0:
-                folder.log_step(self.step.steps, losses[-1], self.step.lr)
-            rate = len(losses) * self.model.batch / (time.perf_counter() - start)
-            shown = f"loss {np.mean(losses[-every:]):.4f}, error {np.mean(wrong[-every:]):.1%}, {rate:.0f} images/s"
-            bar.set_description(f"epoch {epoch + 1}", refresh=False)
-            bar.set_postfix_str(shown, refresh=False)
-            bar.update()
-        seconds = time.perf_counter() - start
-        errors = evaluate(self.step, self.data.eval, self.preprocessing)
+    def _batches(self) -> Generator[Fed, None, None]:
+        """Those of the updates to come, one epoch after another."""
+        while True:
+            yield from self._loader.train(*divmod(self.step.steps, self.steps_per_epoch))
+
+    def _update(self, batches: Iterator[Fed]) -> None:
+        """One update. In its midst, and after one that failed, the net is not to be saved."""
+        began, tally = time.perf_counter(), self.progress.tally
+        self._loader.preprocessing = self._preprocessing_at(self.step.steps)
+        images, labels = next(batches)
+        waited = time.perf_counter() - began
+        for observer in self.observers:
+            observer.before_step(self)
+        self._whole = False
+        self._steer()
+        loss = self.step(images, labels)
+        wrong = float((ranks(self.step.scores, labels) > 0).mean())
+        self._last = Update(self.step.steps, tally.epoch + 1, loss, wrong, self.step.lr, images, labels)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss is {loss} at step {self.step.steps}")
+        tally.steps, tally.loss, tally.wrong = tally.steps + 1, tally.loss + loss, tally.wrong + wrong
+        self._whole = True
+        if self.step.steps % self._every == 0:
+            self.folder.log("step", self.step.steps, loss=loss, lr=self.step.lr)
+        for observer in self.observers:
+            observer.after_step(self, self._last)
+        tally.seconds, tally.waited = tally.seconds + time.perf_counter() - began, tally.waited + waited
+
+    def _steer(self) -> None:
+        """Set what holds for the next update, and log what changed."""
+        for change in self.control.steer(self.step):
+            if change.kind == "rate":
+                self._log_rate(self.step.lr, change.text)
+            else:
+                self.folder.log("event", self.step.steps, event=change.text)
+                self.say(f"step {self.step.steps}: {change.text}")
+
+    def _log_rate(self, lr: float, reason: str) -> None:
+        self.folder.log("rate", self.step.steps, lr=lr, reason=reason)
+        self.say(f"step {self.step.steps}: the rate is {lr:g}: {reason}")
+
+    def _preprocessing_at(self, steps: int) -> Preprocessing:
+        """With what events have set of the transforms."""
+        found = self.preprocessing
+        for name, values in self.control.at(steps).transforms.items():
+            found = found.setting(name, **values)
+        return found
+
+    def _show(self, bar: tqdm[Never]) -> None:
+        tally = self.progress.tally
+        rate, waited = tally.steps * self.model.batch / tally.seconds, tally.waited / tally.seconds
+        shown = f"loss {tally.loss / tally.steps:.4f}, error {tally.wrong / tally.steps:.1%}"
+        bar.set_description(f"epoch {tally.epoch + 1}", refresh=False)
+        bar.set_postfix_str(f"{shown}, {rate:,.0f} images/s, {waited:.0%} waiting for data", refresh=False)
+        bar.update()
+
+    # --- the end of an epoch, and of the run --------------------------------------------------------------------------
+
+    def _ends_epoch(self) -> bool:
+        """Whether an evaluation is due: an epoch is full, or the run ends within it."""
+        full = self.progress.tally.steps == self.steps_per_epoch
+        return self.progress.judged != self.step.steps and (full or self.control.done(self.step.steps) is not None)
+
+    def _end_epoch(self) -> None:
+        """Evaluate, log, and save."""
+        progress, tally = self.progress, self.progress.tally
+        errors = evaluate(self.step, self.data.eval, self.preprocessing, predict=self._predict)
         metrics = EpochMetrics(
-            epoch + 1, self.step.steps, self.step.lr, float(np.mean(losses)), float(np.mean(wrong)),
-            errors.images, errors.top1, errors.top5, len(losses) * self.model.batch / seconds, seconds,
+            tally.epoch + 1, self.step.steps, self.step.lr, tally.loss / tally.steps, tally.wrong / tally.steps,
+            errors.images, errors.top1, errors.top5, tally.steps * self.model.batch / tally.seconds, tally.seconds,
+            tally.waited,
         )  # fmt: skip
-        folder.log_epoch(metrics)
-        if errors.top1 < self.best:
-            self.best = errors.top1
-            self._save(folder.path / BEST)
-        return metrics
+        self.folder.log_epoch(metrics)
+        self.say(_epoch_line(metrics))
+        self.control.end_of_epoch(metrics)
+        progress.last, progress.judged = metrics, self.step.steps
+        if tally.steps == self.steps_per_epoch:
+            progress.tally = Tally(tally.epoch + 1)
+        self._save(errors.top1 if progress.best is None or errors.top1 < progress.best else None)
+        for observer in self.observers:
+            observer.after_epoch(self, metrics)
 
-    def _diverged(self, loss: float) -> AlexnetError:
-        return error(
-            f"the loss is {loss} at step {self.step.steps}: training has diverged",
+    def _predict(self, images: Array | Augmented) -> Array:
+        """Scores, as long as nobody interrupts: evaluation can take a while, and is made again."""
+        self._interrupt.check()
+        return self.step.predict(images)
+
+    def _finish(self) -> None:
+        """The final weights, and what they are worth."""
+        write_weights(self.folder.path / FINAL, self._weights())
+        last = self.progress.last
+        if last is not None:
+            center, ten_crop = {"top1": last.eval_top1, "top5": last.eval_top5}, None
+            if self.preprocessing.ten_crop:
+                ten = evaluate(self.step, self.data.eval, self.preprocessing, ten_crop=True, predict=self._predict)
+                ten_crop = {"top1": ten.top1, "top5": ten.top5}
+                self.say(f"averaged over ten crops: evaluation error {ten.top1:.2%} (top-5 {ten.top5:.2%})")
+            self.folder.log("final", self.step.steps, center=center, ten_crop=ten_crop, images=last.eval_images)
+        self.progress.finished = self.step.steps
+        self._write()
+        for observer in self.observers:
+            observer.at_end(self)
+
+    # --- saving -------------------------------------------------------------------------------------------------------
+
+    def _save(self, best: float | None = None) -> None:
+        """Save if the disk lets us; if not, training goes on, and the next time may be better. `best` is the error of
+        these weights, if none before them had a lower one."""
+        try:
+            if best is not None:
+                write_weights(self.folder.path / BEST, self._weights())
+                self.progress.best = best
+            self._write()
+            self._warned = False
+        except OSError as failure:
+            if not self._warned:
+                self.warn(f"{_why(failure)}; training goes on, and what is saved is step {self.saved_step}")
+            self._warned = True
+
+    def _write(self) -> None:
+        """A checkpoint of the run as it is. OSError where it cannot be written; AlexnetError where it would be of no
+        use."""
+        states = self.step.states()
+        bad = [name for name, value in states.items() if not np.isfinite(value).all()]
+        if bad:
+            self._whole = False
+            raise self._diverged(f"{bad[0]} is not finite after step {self.step.steps}")
+        self.checkpoints.save(
+            Checkpoint(
+                self._weights(), {name: states[name] for name in states if name not in self.step.weights},
+                self.progress, self.control.state(), self.folder.sync(), len(self.data.train), self.model.batch,
+                self.options.kept, self.environment,
+            )
+        )  # fmt: skip
+        self.saved_step = self.step.steps
+
+    def _rescue(self) -> None:
+        """Save the last finished step, if there is one that was not spoiled, on the way out."""
+        try:
+            if self._whole:
+                self._write()
+        except OSError as failure:
+            self.warn(f"{_why(failure)}; what is saved is step {self.saved_step}")
+
+    def _weights(self) -> Saved:
+        choice = asdict(self.model.choice) | {"settings": dict(self.model.choice.settings)}
+        return Saved(
+            dict(self.step.weights), self.model.source.text, str(Path(self.model.source.name).resolve()), choice,
+            self.data.classes, self.preprocessing.mean, __version__, self.step.seed, self.step.steps,
+        )  # fmt: skip
+
+    # --- what observers may ask ---------------------------------------------------------------------------------------
+
+    def say(self, line: str) -> None:
+        """Print a line, above the progress bar."""
+        with tqdm.external_write_mode():
+            print(line, flush=True)
+
+    def warn(self, text: str) -> None:
+        """The same as a warning, which the metrics keep."""
+        self.folder.log("warning", self.step.steps, text=text)
+        with tqdm.external_write_mode():
+            print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def batch_of(self, steps: int) -> Fed:
+        """Images and labels of the update that follows after so many."""
+        loader = Loader(self.data.train, self._preprocessing_at(steps), self.model.batch, self.options.workers)
+        return next(loader.train(*divmod(steps, self.steps_per_epoch)))
+
+    def rewind(self, steps: int) -> None:
+        """Bring the net back to where it was after so many updates, from the newest checkpoint up to there. The run
+        cannot go on from it."""
+        self._whole = False
+        checkpoint, _ = self.checkpoints.newest(up_to=steps)
+        self.step.restore(checkpoint.states, checkpoint.saved.step)
+        while self.step.steps < steps:
+            self.control.steer(self.step)
+            self.step(*self.batch_of(self.step.steps))
+
+    def _diverged(self, what: str) -> AlexnetError:
+        found = [observer.on_divergence(self, self._last) for observer in self.observers] if self._last else []
+        usual = error(
+            f"{what}: training has diverged",
             span=self.recipe.span,
             helps=["lower the learning rate: --set 'train.optimizer=sgd(lr = ...)'", "look at the scale of the images"],
         )
+        return next((each for each in found if each), usual)
 
-    def _save(self, path: Path) -> None:
-        choice = asdict(self.choice) | {"settings": dict(self.choice.settings)}
-        write_weights(
-            path,
-            Saved(
-                dict(self.step.weights), self.model.source.text, str(Path(self.model.source.name).resolve()), choice,
-                self.data.classes, self.preprocessing.mean, __version__, self.step.seed,
-                self.step.steps,
-            ),
-        )  # fmt: skip
 
-    def _epoch_line(self, m: EpochMetrics) -> str:
-        return (
-            f"epoch {m.epoch}: step {m.step}, loss {m.loss:.4f}, training error {m.error:.2%}, "
-            f"evaluation error {m.eval_top1:.2%} (top-5 {m.eval_top5:.2%}), {m.images_per_second:,.0f} images/s"
-        )
+def _why(failure: OSError) -> str:
+    return f"{failure.filename} cannot be written: {failure.strerror or failure}"
+
+
+def _epoch_line(m: EpochMetrics) -> str:
+    return (
+        f"epoch {m.epoch}: step {m.step}, loss {m.loss:.4f}, training error {m.error:.2%}, "
+        f"evaluation error {m.eval_top1:.2%} (top-5 {m.eval_top5:.2%}), {m.images_per_second:,.0f} images/s"
+    )
 
 
 def _data_of(model: Model, recipe: spec.TrainSpec) -> spec.DataSpec:

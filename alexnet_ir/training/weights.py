@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from alexnet_ir.diagnostics import error
+from alexnet_ir.durable import write_durably
 from alexnet_ir.ir.op import Array
 
 FORMAT = "alexnet-ir weights 1"
 MEAN = "data.mean"
+SLOTS, TRAINING = "slots", "training"
+"""In a checkpoint's metadata: which tensors are the optimizer's, and where training stands."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,16 @@ class Saved:
 
 def write_weights(path: Path, saved: Saved) -> None:
     """Write a weights file; a reader finds the old one or the new one, never a part."""
-    tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in saved.tensors.items()}
+    write_durably(path, to_bytes(saved))
+
+
+def to_bytes(
+    saved: Saved, tensors: Mapping[str, Array] = MappingProxyType({}), about: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
+    """The content of a weights file, with more `tensors` and more to say `about` it where it is a checkpoint."""
+    kept = {name: np.asarray(value, order="C") for name, value in (*saved.tensors.items(), *tensors.items())}
     if saved.mean is not None:
-        tensors[MEAN] = np.ascontiguousarray(saved.mean, np.float32)
+        kept[MEAN] = np.asarray(saved.mean, np.float32, order="C")
     metadata = {
         "format": FORMAT,
         "version": saved.version,
@@ -50,17 +61,27 @@ def write_weights(path: Path, saved: Saved) -> None:
         "classes": json.dumps(list(saved.classes)),
         "seed": str(saved.seed),
         "step": str(saved.step),
+        **about,
     }
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(save(tensors, metadata))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    return save(kept, metadata | {"hash": _hash(metadata, kept)})
+
+
+def _hash(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
+    """SHA-256 of the metadata, but for the hash itself, and of each tensor's name, type, shape and content."""
+    digest = hashlib.sha256(json.dumps({k: v for k, v in metadata.items() if k != "hash"}, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(json.dumps([name, value.dtype.str, value.shape]).encode())
+        digest.update(value.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def read_weights(path: Path) -> Saved:
-    """Read a weights file; AlexnetError where it is none of ours, or damaged."""
+    """Read a weights file, or the weights of a checkpoint; AlexnetError where it is none of ours, or damaged."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[Saved, dict[str, Array], str | None]:
+    """The weights of a file; and of a checkpoint the optimizer's tensors and where training stands, as JSON."""
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
@@ -74,9 +95,13 @@ def read_weights(path: Path) -> Saved:
     if metadata.get("format") != FORMAT:
         found = metadata.get("format", "no format in its metadata")
         raise error(f"{path}: expected {FORMAT!r}, found {found!r}", helps=["`alexnet-ir train` writes such files"])
+    if metadata.get("hash") != _hash(metadata, tensors):
+        raise error(f"{path}: damaged, or changed by another program: its content does not have the hash it names")
     mean = tensors.pop(MEAN, None)
-    return Saved(
+    slots = {name: tensors.pop(name) for name in json.loads(metadata.get(SLOTS, "[]"))}
+    saved = Saved(
         tensors, metadata["model"], metadata["model_path"], json.loads(metadata["choice"]),
         tuple(json.loads(metadata["classes"])), mean, metadata["version"], int(metadata["seed"]),
         int(metadata["step"]),
     )  # fmt: skip
+    return saved, slots, metadata.get(TRAINING)
