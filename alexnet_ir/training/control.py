@@ -163,7 +163,7 @@ class Control:
         for stop in self.recipe.stop:
             if not isinstance(stop, spec.ErrorBelow):
                 if steps >= steps_of(stop, self.steps_per_epoch):
-                    return f"{_length(stop)} are done"
+                    return f"{stop.name}({stop.count:.12g}) is reached"
             elif self._errors and self._errors[stop.on] < stop.error:
                 which = "training" if stop.on == "train" else "validation"
                 return f"the {which} error of {self._errors[stop.on]:.2%} is below {stop.error:.2%}"
@@ -184,11 +184,7 @@ class Control:
 
 def _words(moment: spec.Moment) -> str:
     """`epoch 25`, `step 1000`."""
-    return f"epoch {moment.count:g}" if isinstance(moment, spec.Epochs) else f"step {moment.count}"
-
-
-def _length(moment: spec.Moment) -> str:
-    return f"{moment.count:g} epochs" if isinstance(moment, spec.Epochs) else f"{moment.count} steps"
+    return f"{moment.name.removesuffix('s')} {moment.count:.12g}"
 
 
 def _plateau(schedule: spec.Plateau) -> str:

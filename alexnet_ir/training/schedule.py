@@ -23,6 +23,7 @@ def learning_rate(
     schedule: spec.Schedule, base: float, step: int, steps_per_epoch: int, total: int, drops: Sequence[int] = ()
 ) -> float:
     """The rate of update `step` (from 0) of a run of `total`; a plateau's `drops` so far are given as steps."""
+    share = min(1, step / total)
     match schedule:
         case spec.Drops():
             drops = [steps_of(moment, steps_per_epoch) for moment in schedule.at]
@@ -32,7 +33,7 @@ def learning_rate(
         case spec.Exponential():
             return float(base * schedule.factor ** (step / steps_of(schedule.every, steps_per_epoch)))
         case spec.Polynomial():
-            return float(base * (1 - step / total) ** schedule.power)
+            return float(base * (1 - share) ** schedule.power)
         case spec.Cosine():
-            return base * (1 + math.cos(math.pi * step / total)) / 2
+            return base * (1 + math.cos(math.pi * share)) / 2
     return base

@@ -239,8 +239,8 @@ def test_a_plateau_says_why_and_ends_the_run_after_its_last_drop() -> None:
 @pytest.mark.parametrize(
     ("stop", "said"),
     [
-        ((spec.Epochs(1.5),), "1.5 epochs are done"),
-        ((spec.Epochs(9), spec.Steps(6)), "6 steps are done"),
+        ((spec.Epochs(1.5),), "epochs(1.5) is reached"),
+        ((spec.Epochs(9), spec.Steps(6)), "steps(6) is reached"),
         ((spec.ErrorBelow(0.25),), "the training error of 20.00% is below 25.00%"),
         ((spec.Epochs(9), spec.ErrorBelow(0.35, "eval")), "the validation error of 30.00% is below 35.00%"),
     ],

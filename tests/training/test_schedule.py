@@ -12,8 +12,8 @@ CASES = [
     (spec.Drops(at=[spec.Epochs(2), spec.Steps(50)], factor=0.1), {0: 0.1, 19: 0.1, 20: 0.01, 49: 0.01, 50: 0.001}),
     (spec.Plateau(factor=0.1, max_drops=3), {0: 0.1, 29: 0.1, 30: 0.01, 60: 0.001, 99: 0.001}),
     (spec.Exponential(factor=0.5, every=spec.Epochs(1)), {0: 0.1, 10: 0.05, 15: 0.1 * 0.5**1.5}),
-    (spec.Polynomial(power=2), {0: 0.1, 50: 0.025, 100: 0.0}),
-    (spec.Cosine(), {0: 0.1, 50: 0.05, 100: 0.0}),
+    (spec.Polynomial(power=2), {0: 0.1, 50: 0.025, 100: 0.0, 101: 0.0}),
+    (spec.Cosine(), {0: 0.1, 50: 0.05, 100: 0.0, 150: 0.0}),
 ]
 
 
