@@ -88,6 +88,13 @@ def compile_step(model: Model, setup: Setup, hook: Hook | None = None) -> Compil
     return _lowered(_step_graph(model, placing, hook), placing, setup, hook)
 
 
+def compile_gradients(model: Model, setup: Setup) -> Compiled:
+    """The training step up to the parameters' gradients, which are outputs (`conv1.weight.grad`): no parameter
+    changes."""
+    placing = compile_step(model, setup).placing
+    return _lowered(_step_graph(model, placing, is_updated=False), placing, setup)
+
+
 def compile_inference(
     model: Model, setup: Setup, step: Compiled, size: Pair | None = None, fetch: Mapping[str, str] | None = None
 ) -> Compiled:
@@ -108,6 +115,11 @@ def compile_inference(
 def training_graph(model: Model, hook: Hook | None = None) -> Graph:
     """The whole training step: forward, loss, backward, update. Logical, on one device."""
     return _step_graph(model, ONE, hook)
+
+
+def gradient_graph(model: Model) -> Graph:
+    """The training step up to the gradients. Logical, on one device."""
+    return _step_graph(model, ONE, is_updated=False)
 
 
 def inference_graph(model: Model, hook: Hook | None = None) -> Graph:
@@ -138,9 +150,10 @@ def training_passes(model: Model) -> dict[str, Pass]:
     }
 
 
-def _step_graph(model: Model, placing: Placing, hook: Hook | None = None) -> Graph:
+def _step_graph(model: Model, placing: Placing, hook: Hook | None = None, *, is_updated: bool = True) -> Graph:
     options = training_passes(model) | {"partition": Partition(placing.devices, placing.strategies)}
-    return run_passes(model.graph, pipeline("train", options), hook)
+    passes = [pass_ for pass_ in pipeline("train", options) if is_updated or pass_.name != Update.name]
+    return run_passes(model.graph, passes, hook)
 
 
 def _lowered(logical: Graph, placing: Placing, setup: Setup, hook: Hook | None = None) -> Compiled:

@@ -95,8 +95,9 @@ def explain(
     batch_of: Callable[[int], Batch],
     before: Sequence[float] = (),
 ) -> AlexnetError:
-    """Why the loss of update `last` (from 1) is not finite. `rewind(n)` brings the net, its rates included, to where it
-    was after n updates, `batch_of(n)` is what the next one is made on; `before` are losses of the updates before."""
+    """Why the loss of update `last` (from 1), or what it left, is not finite. `rewind(n)` brings the net, its rates
+    included, to where it was after n updates, `batch_of(n)` is what the next one is made on; `before` are losses of the
+    updates before."""
     good = last_finite(step, last, rewind)
     images, labels = batch_of(good)
     images = images.evaluate() if isinstance(images, Augmented) else np.asarray(images)
@@ -106,7 +107,9 @@ def explain(
     float_ = np.result_type(*states.values())  # float64 on the reference
     finding = first_non_finite(graph, step.scalars() | states | {image: images, LABEL: labels}, float_)
     notes = [f"losses before it: {', '.join(f'{value:.4g}' for value in before)}"] if before else []
-    message = f"the loss is {loss} at step {last}: training has diverged"
+    is_quiet = np.isfinite(loss)
+    what = f"step {last} leaves values that are not finite" if is_quiet else f"the loss is {loss} at step {last}"
+    message = f"{what}: training has diverged"
     if finding is None:
         return _came_out_finite(message, good, step, notes)
     notes = [_what(finding, good), *notes]
@@ -174,4 +177,10 @@ class Divergence(Observer):
 
     def on_divergence(self, run: TrainingRun, update: Update) -> AlexnetError:
         """By the run's own checkpoints and batches."""
-        return explain(run.step, update.step, update.loss, run.rewind, run.batch_of, list(self._losses))
+
+        def rewind(updates: int) -> None:
+            run.rewind(updates)
+            run.control.steer(run.step)
+
+        run.say(f"step {update.step}: not finite; made again from the newest checkpoint on, to see where that began")
+        return explain(run.step, update.step, update.loss, rewind, run.batch_of, list(self._losses))
