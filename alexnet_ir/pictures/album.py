@@ -10,9 +10,11 @@ import numpy as np
 
 from alexnet_ir.data.dataset import Dataset, Split
 from alexnet_ir.data.preprocessing import Preprocessing
+from alexnet_ir.diagnostics import Source
+from alexnet_ir.dsl.model import Choice, load
 from alexnet_ir.durable import write_durably
 from alexnet_ir.pictures.answers import Answer, answers_png
-from alexnet_ir.pictures.canvas import MISSING, installed
+from alexnet_ir.pictures.canvas import EXTRA, MISSING, installed
 from alexnet_ir.pictures.curves import run_curves
 from alexnet_ir.pictures.kernels import first_kernels, kernels_png
 from alexnet_ir.pictures.neighbours import Shown, neighbours_png
@@ -21,8 +23,9 @@ from alexnet_ir.training.evaluate import scored, softmax
 from alexnet_ir.training.features import Features, features, nearest
 from alexnet_ir.training.loop import TrainingRun
 from alexnet_ir.training.observe import Observer
-from alexnet_ir.training.run import EpochMetrics, read_metrics
+from alexnet_ir.training.run import EpochMetrics, read_metrics, weights_path
 from alexnet_ir.training.step import Predictor
+from alexnet_ir.training.weights import read_weights
 
 PICTURES, PAGE = "pictures", "report.html"
 ANSWERED, ASKED, FOUND, AMONG = 8, 5, 6, 5000
@@ -41,7 +44,7 @@ class Album(Observer):
     def at_start(self, run: TrainingRun) -> None:
         self._last = time.monotonic()
         if not installed():
-            run.say(f"no pictures: {MISSING}")
+            run.say(_missing())
 
     def after_epoch(self, run: TrainingRun, metrics: EpochMetrics) -> None:
         if self._seconds <= SHARE * (time.monotonic() - self._last):
@@ -59,7 +62,7 @@ class Album(Observer):
                 for name, picture in self._pictures(run).items():
                     write_durably(path / PICTURES / name, picture)
             self._step = run.step.steps
-            write_durably(path / PAGE, page(path, kept_pictures(path), MISSING if not installed() else "").encode())
+            write_durably(path / PAGE, page(path, kept_pictures(path), _missing()).encode())
         except Exception as failure:
             if not self._failed:
                 run.say(f"a picture could not be drawn: {failure}")
@@ -78,6 +81,29 @@ class Album(Observer):
             NEIGHBOURS: neighbours_png(list(_neighbours(self._features, data))),
         }
         return {name: picture for name, picture in found.items() if picture is not None}
+
+
+def page_of(run: Path) -> str:
+    """The page of any run, with the pictures in its folder; the curves are those of now, and where none was drawn
+    before the run was killed, the kernels are those of the weights that it left."""
+    pictures = kept_pictures(run)
+    if installed():
+        pictures |= _drawn(CURVES, run_curves(read_metrics(run)))
+        path = weights_path(run)
+        if KERNELS not in pictures and path.exists():
+            saved = read_weights(path)
+            kernels = first_kernels(load(Source(saved.model_path, saved.model), Choice(**saved.choice)), saved.tensors)
+            pictures |= _drawn(KERNELS, kernels and kernels_png(kernels))
+    return page(run, pictures, _missing())
+
+
+def _drawn(name: str, picture: bytes | None) -> dict[str, bytes]:
+    return {} if picture is None else {name: picture}
+
+
+def _missing() -> str:
+    """Why there are no pictures."""
+    return "" if installed() else f"no pictures: {MISSING}: {EXTRA}"
 
 
 def kept_pictures(run: Path) -> dict[str, bytes]:
