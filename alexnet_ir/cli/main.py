@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     _add_language(commands)
     _add_views(commands)
+    _add_data(commands)
     _add_training(commands)
     return parser
 
@@ -119,6 +120,34 @@ def _add_views(commands: Commands) -> None:
     _json(compile_)
 
 
+def _add_data(commands: Commands) -> None:
+    prepare = commands.add_parser("prepare", help="make a set of photographs ready for fast reading")
+    prepare.add_argument("source", metavar="SOURCE", help="folders or ImageNet's tars, CIFAR-10, MNIST")
+    prepare.add_argument("out", metavar="OUT", help="a new folder, or one that was begun by the same command")
+    prepare.add_argument("--size", type=int, metavar="N", help="pixels a side (default: 256, or as arrays have)")
+    prepare.add_argument("--jobs", type=int, metavar="N", help="threads (default: one a core)")
+    prepare.add_argument("--labels", metavar="FILE", help="of validation images: lines of a name and a class")
+    prepare.add_argument("--holdout", metavar="SHARE", help="of each class to set aside for evaluation, such as 5%%")
+    prepare.add_argument("--max-broken", default="1%", metavar="SHARE", help="an error beyond (default: 1%%)")
+    prepare.add_argument("--shard-images", type=int, metavar="N", help="images a shard (default: about 256 MB)")
+    data = commands.add_parser("data", help="look at a prepared set: verify, stats, show, bench")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=_Parser)
+    verify = actions.add_parser("verify", help="read everything, and say what is damaged")
+    stats = actions.add_parser("stats", help="counts, classes, sizes and colours")
+    show = actions.add_parser("show", help="draw a contact sheet, with the augmentations applied")
+    show.add_argument("-o", "--output", default="sheet.png", metavar="FILE", help="default: sheet.png")
+    show.add_argument("--images", type=int, default=8, metavar="N", help="rows (default: 8)")
+    bench = actions.add_parser("bench", help="measure how fast images are decoded and augmented")
+    bench.add_argument("--batch", type=int, default=128, metavar="N", help="images a batch (default: 128)")
+    bench.add_argument("--rounds", type=int, default=5, metavar="N", help="of which the median counts (default: 5)")
+    for action in (verify, stats, show, bench):
+        action.add_argument("dir", metavar="DIR", help="what `prepare` made")
+    for action in (show, bench):
+        action.add_argument("--model", metavar="FILE", help="whose augmentations (default: the paper's)")
+    for action in (verify, stats, bench):
+        _json(action)
+
+
 def _add_training(commands: Commands) -> None:
     train = commands.add_parser("train", help="train a net on the data its file names")
     _model(train, net=False)  # a recipe names its net
@@ -127,6 +156,12 @@ def _add_training(commands: Commands) -> None:
     train.add_argument("--steps", type=int, metavar="N", help="stop after N steps")
     train.add_argument("--seed", type=int, metavar="N", help="in the place of the recipe's")
     train.add_argument("--run-dir", metavar="DIR", help="where the run goes (default: runs/<file>-<n>)")
+    train.add_argument(
+        "--init-from", metavar="RUN_OR_WEIGHTS", help="begin with its weights, layers matched by name and shape"
+    )
+    train.add_argument(
+        "--freeze", action="append", metavar="LAYER[,LAYER]", help="no updates of these layers; may be repeated"
+    )
     train.add_argument(
         "--resume", nargs="?", const="", metavar="RUN", help="go on with a run (default: the newest of this file)"
     )
