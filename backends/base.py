@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.plan import Plan
 from alexnet_ir.ir.target import Target
+
+Fed = Array | Augmented | float | int
+"""What is fed for an input: the whole value or, of images, what they are made of."""
 
 
 class Storage(Protocol):
@@ -31,10 +35,10 @@ class Executable(Protocol):
     def exchanged_bytes(self) -> int:
         """What the transfers of the last run moved between devices, in the plan's element sizes."""
 
-    def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Fed]) -> dict[str, Array]:
         """Run once on whole inputs by name: replaces the storage's states, and returns whole outputs by name, each an
-        array of its own. ValueError, and no state touched, for an input that is missing or of another shape; what goes
-        wrong in a step is raised when all streams have stopped."""
+        array of its own. ValueError, and no state touched, for an input that is missing, of another shape or made of
+        what does not fit; what goes wrong in a step is raised when all streams have stopped."""
 
 
 class Backend(Protocol):

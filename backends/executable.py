@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from alexnet_ir.backends.augment import Augmented
+from alexnet_ir.backends.base import Fed
 from alexnet_ir.backends.kernel import KernelOf, Types, Work
 from alexnet_ir.backends.memory import Float, array_at, assemble, buffer, carve, dtype_of, share
 from alexnet_ir.backends.storage import ArrayStorage
@@ -31,7 +33,7 @@ class NumpyExecutable:
         self._work = [self._bind(position) for position in range(len(plan.steps))]
         self._copied = [0] * len(plan.steps)
 
-    def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Fed]) -> dict[str, Array]:
         """One run; ValueError for an input that is missing or of another shape. No array is shared with the caller."""
         given = {name: fed(name, planned, inputs, self._float) for name, planned in self.plan.inputs.items()}
         for name, whole in given.items():
@@ -114,12 +116,13 @@ class NumpyExecutable:
             np.copyto(place, source)
 
 
-def fed(name: str, planned: PlannedInput, inputs: Mapping[str, Array | float | int], float_: Float) -> Array:
+def fed(name: str, planned: PlannedInput, inputs: Mapping[str, Fed], float_: Float) -> Array:
     """What is fed for an input, or its default; ValueError where there is neither, or of another shape."""
     value = inputs.get(name, planned.default)
     if value is None:
         raise ValueError(f"nothing was fed to {name}")
-    array = np.asarray(value, dtype_of(planned.type, float_))
+    dtype = dtype_of(planned.type, float_)
+    array = value.evaluate(dtype) if isinstance(value, Augmented) else np.asarray(value, dtype)
     if array.shape != planned.type.shape:
         raise ValueError(f"{name} has shape {planned.type.shape}, not {array.shape}")
     return array

@@ -149,6 +149,7 @@ def verification(report: Report, lab: Lab, options: Options) -> None:
     report.heading("Verification")
     report.head("what", "", "")
     verify.not_a_number(report, lab)
+    verify.augmentation(report, lab)
     for precision in options.precisions:
         if report.has_time(f"the digits net in {precision}", options.kept):
             with report.going_on(f"the digits net in {precision}"):

@@ -85,7 +85,7 @@ class Predictor:
         """Scores [n, classes] of n images, by the weights as they are: dropout a factor, running statistics."""
         return self._scored(self._inference, self._images(images, exact=False), (self._classes,))
 
-    def dense(self, height: int, width: int) -> Callable[[ArrayLike], Floats]:
+    def dense(self, height: int, width: int) -> Callable[[ArrayLike | Augmented], Floats]:
         """From images [n, channels, height, width], not below the net's own size, to maps of scores [n, classes, rows,
         columns], by the weights as they are then. AlexnetError where the net cannot take that size."""
         plan = compile_inference(self.model, self.setup, self.compiled, (index(height), index(width))).plan
@@ -101,21 +101,23 @@ class Predictor:
         shapes = {name: plan.outputs[name].type.shape[1:] for name in fetch}
         return lambda images: self._outputs(executable, self._images(images, exact=False), shapes)
 
-    def _scored(self, executable: Executable, given: Array, shape: tuple[int, ...]) -> Floats:
+    def _scored(self, executable: Executable, given: Array | Augmented, shape: tuple[int, ...]) -> Floats:
         """Scores [n, *shape] of n images."""
         return self._outputs(executable, given, {SCORE: shape})[SCORE]
 
     def _outputs(
-        self, executable: Executable, given: Array, shapes: Mapping[str, tuple[int, ...]]
+        self, executable: Executable, given: Array | Augmented, shapes: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Floats]:
         """Outputs [n, *shape] for n images by their names, a batch at a time."""
         parts: dict[str, list[Floats]] = {name: [np.zeros((0, *shape), np.float32)] for name, shape in shapes.items()}
-        for start in range(0, len(given), self.model.batch):
-            part = given[start : start + self.model.batch]
-            filled = part if len(part) == self.model.batch else part[np.arange(self.model.batch) % len(part)]
-            outputs = executable.run({self._image: filled})
+        size = self.model.batch
+        for start in range(0, len(given), size):
+            count = min(len(given) - start, size)
+            chosen = slice(start, start + size) if count == size else start + np.arange(size) % count
+            part = given.rows(chosen) if isinstance(given, Augmented) else given[chosen]
+            outputs = executable.run({self._image: part})
             for name, found in parts.items():
-                found.append(outputs[name][: len(part)])
+                found.append(outputs[name][:count])
         return {name: np.concatenate(found) for name, found in parts.items()}
 
     def load(self, tensors: Mapping[str, ArrayLike]) -> None:
@@ -138,10 +140,9 @@ class Predictor:
     def _inference_plan(self) -> Plan:
         return compile_inference(self.model, self.setup, self.compiled).plan
 
-    def _images(self, images: ArrayLike | Augmented, *, exact: bool, image: Sequence[int] = ()) -> Array:
-        if isinstance(images, Augmented):
-            images = images.evaluate()
-        array: Any = images if self._is_on_gpu("images", images) else np.asarray(images, np.float32)
+    def _images(self, images: ArrayLike | Augmented, *, exact: bool, image: Sequence[int] = ()) -> Array | Augmented:
+        is_ready = isinstance(images, Augmented) or self._is_on_gpu("images", images)
+        array: Any = images if is_ready else np.asarray(images, np.float32)
         want = (self.model.batch, *(image or self.model.image))
         if tuple(array.shape[1:]) != want[1:] or (exact and len(array) != want[0]):
             shown = f"[{want[0] if exact else 'n'}, {', '.join(map(str, want[1:]))}]"

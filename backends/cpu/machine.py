@@ -50,6 +50,10 @@ class NativeMachine:
         """Memory with any content."""
         return allocated(nbytes, HUGE if nbytes > 2 * HUGE else ALIGNMENT)
 
+    def seen(self, content: Array) -> Block:
+        """Where they are: all devices read this process' memory."""
+        return Block(int(content.ctypes.data), content.nbytes, content)
+
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes to where they belong."""
         at(address, content.size)[:] = content
@@ -69,7 +73,8 @@ class NativeMachine:
     def prepare(self, tasks: Sequence[Task]) -> Prepared:
         """Compiles what is not compiled yet, several kernels at a time."""
         kernels = {c.kernel for task in tasks for c in task.commands if isinstance(c, Call)} - self._functions.keys()
-        self._functions |= self.toolchain.functions(sorted(kernels, key=lambda kernel: kernel.source), self.isa)
+        if kernels:
+            self._functions |= self.toolchain.functions(sorted(kernels, key=lambda kernel: kernel.source), self.isa)
         works = [[self._bound(command, task.resolve) for command in task.commands] for task in tasks]
         return Prepared(self, tasks, works)
 

@@ -8,10 +8,11 @@ from typing import ClassVar
 
 from alexnet_ir.backends import meaning
 from alexnet_ir.backends.cpu.emit import FUSED, emit, has_kernel
+from alexnet_ir.backends.cpu.emitters.augment import augmented
 from alexnet_ir.backends.cpu.isa import Isa
 from alexnet_ir.backends.cpu.site import Site
 from alexnet_ir.backends.cpu.toolchain import FLAGS
-from alexnet_ir.backends.emission.commands import Emission
+from alexnet_ir.backends.emission.commands import Emission, Tensor
 from alexnet_ir.backends.emission.inplace import in_place
 from alexnet_ir.backends.emission.program import Emitter
 from alexnet_ir.backends.emission.site import ALIGNMENT, Lying, tensors_of
@@ -55,6 +56,11 @@ class CEmitter(Emitter):
 
     def emit(self, op: Op, operands: Sequence[Lying], results: Sequence[Lying]) -> Emission:
         return emit(Site(op, *tensors_of(operands, results), self.isa, self.threads, self.exact))
+
+    def augment(
+        self, images: Tensor, places: Tensor, shifts: Tensor, mean: Tensor, result: Tensor, factor: float
+    ) -> Emission:
+        return augmented(self.isa, images, places, shifts, mean, result, factor)
 
 
 def _temporary(op: Op, operands: Types, results: Types) -> int:

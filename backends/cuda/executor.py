@@ -86,6 +86,9 @@ class CupyMachine:
                 ) from None
         return Block(int(memory.ptr), nbytes, memory)
 
+    def seen(self, content: Array) -> None:
+        """A GPU has memory of its own."""
+
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes to a device; what runs already does not see them, what is run later does."""
         card = self._cards[self.devices[device]]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from alexnet_ir.backends.cuda.emit import FUSED, emit
+from alexnet_ir.backends.cuda.emitters.augment import augmented
 from alexnet_ir.backends.cuda.gpu import MULTIPLIED, Gpu, Precision
 from alexnet_ir.backends.cuda.site import site_of
-from alexnet_ir.backends.emission.commands import Emission
+from alexnet_ir.backends.emission.commands import Emission, Tensor
 from alexnet_ir.backends.emission.inplace import in_place
 from alexnet_ir.backends.emission.program import Emitter
 from alexnet_ir.backends.emission.site import ALIGNMENT, Lying
@@ -52,6 +53,11 @@ class CudaEmitter(Emitter):
 
     def emit(self, op: Op, operands: Sequence[Lying], results: Sequence[Lying]) -> Emission:
         return emit(site_of(op, operands, results, self.gpu, self.precision))
+
+    def augment(
+        self, images: Tensor, places: Tensor, shifts: Tensor, mean: Tensor, result: Tensor, factor: float
+    ) -> Emission:
+        return augmented(images, places, shifts, mean, result, factor)
 
 
 def emissions(plan: Plan, gpu: Gpu, precision: Precision) -> Iterator[tuple[Step, Emission]]:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_ir.backends.emission.commands import Move, Place
+from alexnet_ir.backends.augment import Augmented
+from alexnet_ir.backends.base import Fed
+from alexnet_ir.backends.emission.augment import Intake, Shard
+from alexnet_ir.backends.emission.commands import Move, Place, Tensor
 from alexnet_ir.backends.emission.encode import NUMPY, decode, encode
 from alexnet_ir.backends.emission.machine import Block, Task, on_gpu
 from alexnet_ir.backends.emission.program import Emitter
@@ -27,6 +30,7 @@ class EmittedExecutable:
         storage.check_layouts(plan)
         self.plan, self.storage, self.machine = plan, storage, storage.machine
         self._arenas = [storage.arena(device, arena.size) for device, arena in enumerate(plan.arenas)]
+        self._emitter = emitter
         self._emissions = [emitter.step(plan, step) for step in plan.steps]
         self.tasks = [self._task(position) for position in range(len(plan.steps))]
         self.prepared = self.machine.prepare(self.tasks)
@@ -37,8 +41,9 @@ class EmittedExecutable:
         replacements = self._replacements()
         self._replace = self.machine.prepare(replacements) if replacements else None
         self._copied = 0
+        self._intakes: dict[str, Intake] = {}
 
-    def run(self, inputs: Mapping[str, Array | float | int]) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Fed]) -> dict[str, Array]:
         """One run; ValueError for an input that is missing or of another shape. What lies on a GPU is copied from there
         to the input's place, which a captured graph needs to be always the same."""
         self.feed(inputs)
@@ -53,11 +58,14 @@ class EmittedExecutable:
             self._replace()
         return outputs
 
-    def feed(self, inputs: Mapping[str, Array | float | int]) -> None:
+    def feed(self, inputs: Mapping[str, Fed]) -> None:
         """Bring the inputs of one run to where they belong."""
         given = {name: _fed(name, planned, inputs) for name, planned in self.plan.inputs.items()}
         for name, whole in given.items():
             planned = self.plan.inputs[name]
+            if isinstance(whole, Augmented):
+                self._intake(name)(whole, planned.type, self.plan.devices)
+                continue
             for device, shard in enumerate(planned.shards):
                 if shard is not None:
                     self._feed(device, shard, share(whole, planned.type, device, self.plan.devices))
@@ -80,6 +88,18 @@ class EmittedExecutable:
             self.machine.adopt(device, address, content, NUMPY[layout.stored])
         else:
             self.machine.upload(device, address, encode(content, layout))
+
+    def _intake(self, name: str) -> Intake:
+        """Made when something augmented is fed to this input for the first time."""
+        if name not in self._intakes:
+            shards = []
+            for device, shard in enumerate(self.plan.inputs[name].shards):
+                if shard is not None:
+                    place = Place("result", 0, self.plan.nbytes(shard))
+                    result = Tensor(self.plan.types[shard].shape, self.plan.layouts[shard], place)
+                    shards.append(Shard(device, result, self.address(shard)))
+            self._intakes[name] = Intake(self.machine, self._emitter, shards)
+        return self._intakes[name]
 
     def _task(self, position: int, is_prologue: bool = False) -> Task:
         """What a step runs every time, or before the first time."""
@@ -138,10 +158,12 @@ class EmittedExecutable:
         return assemble(shards, output.type)
 
 
-def _fed(name: str, planned: PlannedInput, inputs: Mapping[str, Array | float | int]) -> Array:
-    """What is fed for an input: a NumPy array of its type, or an array on a GPU of its shape."""
+def _fed(name: str, planned: PlannedInput, inputs: Mapping[str, Fed]) -> Array | Augmented:
+    """What is fed for an input: a NumPy array of its type; an array on a GPU, or what is made there, of its shape."""
     value: Any = inputs.get(name)
-    if not on_gpu(value):
+    if isinstance(value, Augmented):
+        value.check()
+    elif not on_gpu(value):
         return fed(name, planned, inputs, np.dtype("f4"))
     if tuple(value.shape) != planned.type.shape:
         raise ValueError(f"{name} has shape {planned.type.shape}, not {tuple(value.shape)}")

@@ -40,6 +40,9 @@ class Machine(Protocol):
     def allocate(self, device: int, nbytes: int) -> Block:
         """Memory aligned to 256 bytes, with any content."""
 
+    def seen(self, content: Array) -> Block | None:
+        """Bytes (uint8) of the host where the devices can read them; None where they must be uploaded for that."""
+
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes (uint8) from the host; they are there for whatever is prepared."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
-from alexnet_ir.backends.emission.commands import Emission
+from alexnet_ir.backends.emission.commands import Emission, Tensor
 from alexnet_ir.backends.emission.site import Lying
 from alexnet_ir.ir.layout import Layout
 from alexnet_ir.ir.op import Op
@@ -40,6 +40,13 @@ class Emitter(ABC):
     @abstractmethod
     def emit(self, op: Op, operands: Sequence[Lying], results: Sequence[Lying]) -> Emission:
         """What an op runs on values that lie so. `emission` remembers it."""
+
+    @abstractmethod
+    def augment(
+        self, images: Tensor, places: Tensor, shifts: Tensor, mean: Tensor, result: Tensor, factor: float
+    ) -> Emission:
+        """What makes a result [n, c, height, width] of stored images, as `Augmented` says, with a mean [1, c, rows,
+        columns]. Of images, [1, c, rows, columns], there are as many as their place has room for."""
 
     def workspace(self, op: Op, operands: Types, results: Types, layouts: Sequence[Layout]) -> int:
         """Bytes."""

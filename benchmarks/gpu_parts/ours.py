@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_ir.backends.augment import PLACES
 from alexnet_ir.backends.cuda.backend import CudaBackend
-from alexnet_ir.backends.cuda.emitters.augment import Augment, emit_augment
+from alexnet_ir.backends.cuda.emitters.augment import augmented
 from alexnet_ir.backends.cuda.gpu import Precision
 from alexnet_ir.backends.cuda.room import needed
 from alexnet_ir.backends.emission.commands import Place, Tensor
@@ -32,9 +33,11 @@ class Converter:
         self._lab, self._arrays = lab, lab.arrays()
         channels, rows, columns = image
         self._shape = (batch, channels, rows, columns)
+        places = np.zeros((batch, len(PLACES)), np.int32)
+        places[:, 0] = np.arange(batch)
         given: list[tuple[tuple[int, ...], Layout, Array | None]] = [
             (self._shape, Layout("u8", channels_last=True), None),
-            ((batch, 3), Layout("i32"), np.zeros((batch, 3), np.int32)),
+            (places.shape, Layout("i32"), places),
             ((batch, channels), Layout("f32"), np.zeros((batch, channels), np.float32)),
             ((1, channels, 1, 1), Layout("f32"), np.full((1, channels, 1, 1), MEAN, np.float32)),
         ]
@@ -46,8 +49,7 @@ class Converter:
         stored: Stored = "f32"
         layout = Layout(stored)
         result = Tensor(self._shape, layout, Place("result", 0, layout.nbytes(self._shape)))
-        images, places, shifts, mean = tensors
-        self._emission = emit_augment(Augment(FACTOR), images, places, shifts, mean, result)
+        self._emission = augmented(*tensors, result, FACTOR)
 
     def __call__(self, images: Any) -> Any:
         """Float32 [n, channels, rows, columns], where the images are; it may not have been computed yet."""

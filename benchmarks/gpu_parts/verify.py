@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.backends.cuda.gpu import Gpu, Precision
 from alexnet_ir.backends.cuda.program import CudaEmitter
-from alexnet_ir.backends.emission.commands import Emission, Gemm, Kernel, Launch, Place
-from alexnet_ir.backends.emission.encode import decode, encode
+from alexnet_ir.backends.emission.augment import Intake, Shard
+from alexnet_ir.backends.emission.commands import Emission, Gemm, Kernel, Launch, Place, Tensor
+from alexnet_ir.backends.emission.encode import decode, encode, round_stored
 from alexnet_ir.backends.emission.executable import EmittedExecutable
 from alexnet_ir.backends.emission.machine import Machine, Task
 from alexnet_ir.compiler import read_model
@@ -20,7 +22,7 @@ from alexnet_ir.ir.layout import Layout, Stored
 from alexnet_ir.ir.names import LABEL
 from alexnet_ir.ir.op import Array, Op
 from alexnet_ir.ir.plan import Step, Stream
-from alexnet_ir.ir.types import DType, TensorType
+from alexnet_ir.ir.types import DType, TensorType, f32
 from alexnet_ir.ops.conv import Conv, ConvGradInput, ConvGradWeight
 from alexnet_ir.ops.dense import BiasAdd
 from alexnet_ir.ops.elementwise import Relu, ReluGrad
@@ -249,6 +251,25 @@ def not_a_number(report: Report, lab: Lab) -> None:
             wanted = op.evaluate([maps])[0]
             same = np.array_equal(np.isnan(found), np.isnan(wanted)) and np.isnan(wanted).any()
             report.check(f"NaN through {name}", "" if same else "not where the reference has it")
+
+
+def augmentation(report: Report, lab: Lab) -> None:
+    """Photographs as they are stored, cropped and reflected, a mean image subtracted: the same bits as NumPy's."""
+    random, machine = np.random.default_rng(4), lab.machine(graph=False)
+    images = random.integers(0, 256, (6, 40, 44, 3), np.uint8).transpose(0, 3, 1, 2)
+    places = random.integers(0, (6, 9, 13, 2, 9, 13, 2), (8, 7)).astype("i4")
+    shifts, mean = random.standard_normal((8, 3)).astype("f4"), random.uniform(80, 160, (3, 40, 44)).astype("f4")
+    batch = Augmented(images, places, shifts, mean, 1 / 58, (32, 32))
+    for layout in (Layout("f32"), Layout("tf32", True), Layout("bf16", True)):
+        with report.going_on(f"augmentation to {layout}"):
+            nbytes = layout.nbytes(batch.shape)
+            block = machine.allocate(0, nbytes)
+            shard = Shard(0, Tensor(batch.shape, layout, Place("result", 0, nbytes)), block.address)
+            intake = Intake(machine, CudaEmitter(lab.gpu, "fp32"), [shard])
+            intake(batch, f32(*batch.shape), 1)
+            found = decode(machine.download(0, block.address, nbytes), layout, batch.shape)
+            same = np.array_equal(found, round_stored(batch.evaluate(), layout.stored))
+            report.check(f"augmentation to {layout}", "" if same else "other bits", "the same bits")
 
 
 # --- whole steps of a small net ---------------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ class HostMachine:
         block.owner.fill(0xFF)
         return block
 
+    def seen(self, content: Array) -> None:
+        """Uploaded, as for a GPU."""
+
     def upload(self, device: int, address: int, content: Array) -> None:
         """Bytes to where they belong."""
         at(address, content.size)[:] = content
