@@ -73,7 +73,7 @@ class TrainingRun:
         self.step = TrainingStep(model, setup)
         self.progress = Progress()
         self.saved_step = 0
-        self._interrupt, self._every = Interrupt(), max(1, self.steps_per_epoch // 20)
+        self._interrupt, self.every = Interrupt(), max(1, self.steps_per_epoch // 20)
         self._last: Update | None = None
         self._whole, self._warned = True, False
 
@@ -193,7 +193,7 @@ class TrainingRun:
             raise self._diverged(f"the loss is {loss} at step {self.step.steps}")
         tally.steps, tally.loss, tally.wrong = tally.steps + 1, tally.loss + loss, tally.wrong + wrong
         self._whole = True
-        if self.step.steps % self._every == 0:
+        if self.step.steps % self.every == 0:
             self.folder.log("step", self.step.steps, loss=loss, lr=self.step.lr)
         for observer in self.observers:
             observer.after_step(self, self._last)
@@ -260,6 +260,8 @@ class TrainingRun:
 
     def _finish(self) -> None:
         """The final weights, and what they are worth."""
+        reason = self.control.done(self.step.steps)
+        self.say(f"the end: {reason}")
         write_weights(self.folder.path / FINAL, self._weights())
         last = self.progress.last
         if last is not None:
@@ -268,7 +270,9 @@ class TrainingRun:
                 ten = evaluate(self.step, self.data.eval, self.preprocessing, ten_crop=True, predict=self._predict)
                 ten_crop = {"top1": ten.top1, "top5": ten.top5}
                 self.say(f"averaged over ten crops: evaluation error {ten.top1:.2%} (top-5 {ten.top5:.2%})")
-            self.folder.log("final", self.step.steps, center=center, ten_crop=ten_crop, images=last.eval_images)
+            self.folder.log(
+                "final", self.step.steps, center=center, ten_crop=ten_crop, images=last.eval_images, reason=reason
+            )
         self.progress.finished = self.step.steps
         self._write()
         for observer in self.observers:

@@ -30,7 +30,7 @@ class Update:
 
 class Observer:
     """Override what is wanted. Of the run it may read `model`, `recipe`, `step` (the TrainingStep: weights, states,
-    predict), `data`, `preprocessing`, `folder`, `steps_per_epoch`, and call
+    predict), `data`, `preprocessing`, `folder`, `steps_per_epoch`, `every` (how often a step is logged), and call
 
     - `run.say(line)`: print a line above the progress bar; `run.warn(text)`: the same as a warning, and into metrics;
     - `run.folder.log(kind, step, **values)`: a line of metrics.jsonl;
