@@ -12,7 +12,9 @@ import pytest
 from alexnet_ir.backends.augment import PLACES, Augmented
 from alexnet_ir.backends.cpu.isa import AVX2, SSE, Isa
 from alexnet_ir.backends.cpu.program import CEmitter
-from alexnet_ir.backends.cuda import nvrtc
+from alexnet_ir.backends.cuda import cublas, nvrtc
+from alexnet_ir.backends.cuda.backend import CudaBackend
+from alexnet_ir.backends.cuda.executor import CupyMachine
 from alexnet_ir.backends.cuda.gpu import GPUS
 from alexnet_ir.backends.cuda.host.machine import HostMachine
 from alexnet_ir.backends.cuda.program import CudaEmitter
@@ -32,6 +34,7 @@ from alexnet_ir.training.step import TrainingStep
 
 from .cpu import running as cpu
 from .cpu.sanitized import run_sanitized
+from .cuda.cupy_double import Model, World, enter, pickled
 from .cuda.running import needs_gxx
 from .cuda.test_nvrtc import needs_nvrtc
 from .emitted import Guarded
@@ -306,6 +309,26 @@ def test_nets_train_and_predict_on_it(setup: Callable[[], Setup]) -> None:
             )
     for name, weight in whole.weights.items():
         np.testing.assert_allclose(made.weights[name], weight, rtol=exact, atol=exact)
+
+
+@needs_gxx
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize(("devices", "place"), [((0,), None), ((0, 1), "data")])
+def test_gpus_wait_for_what_they_are_fed(
+    devices: tuple[int, ...], place: str | None, graph: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a double of CuPy, whose streams run in any order that they may."""
+    enter(World(gpus=(Model(),) * len(devices)), monkeypatch)
+    monkeypatch.setattr(cublas, "WORKSPACE", 1 << 12)
+    machines = CupyMachine(devices, graph, pickled), HostMachine()
+    backends = (CudaBackend(GPUS["sm_90"], "fp32", machine) for machine in machines)
+    found, expected = (
+        TrainingStep(read_model(NET), Setup(backend, tuple(map(str, devices)), place)) for backend in backends
+    )
+    for batch in batches():
+        assert found(batch, [0, 1, 2, 0]) == expected(batch, [0, 1, 2, 0])
+    for name, weight in expected.weights.items():
+        np.testing.assert_array_equal(found.weights[name], weight)
 
 
 def test_images_are_split_and_whole() -> None:
