@@ -19,6 +19,7 @@ from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.setup import Setup
 from alexnet_ir.training.checkpoint import KEEP, Checkpoints
 from alexnet_ir.training.environment import differences, environment_of
+from alexnet_ir.training.initialise import initialise_from
 from alexnet_ir.training.interrupt import Interrupted
 from alexnet_ir.training.loop import Options, TrainingRun
 from alexnet_ir.training.run import RunFolder, new_run_path, newest_run
@@ -26,7 +27,7 @@ from alexnet_ir.training.step import SEEDS
 
 KEPT = (
     "data", "devices", "place", "profile", "memory_limit", "precision", "arch", "graph", "check", "threads", "conv",
-    "workers", "checkpoint_every", "keep",
+    "workers", "checkpoint_every", "keep", "freeze",
 )  # fmt: skip
 """Options that a run goes on with unless others are given."""
 CHANGEABLE = ("train.optimizer", "train.schedule", "train.events", "train.stop")
@@ -46,8 +47,12 @@ def _begin(args: argparse.Namespace) -> int:
     path, choice = model_path(args.file), choice_of(args)
     model = load(read_source(path), replace(choice, settings={**choice.settings, **_flags(args)}))
     training = _training(args, model)
+    taken = initialise_from(training.step, Path(args.init_from)) if args.init_from else None
     folder = RunFolder.create(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
     _announce(training, str(path), args)
+    if taken is not None:
+        print("\n".join([taken.head, *taken.reasons]), flush=True)
+        folder.log("event", 0, event=taken.head)
     training.begin(folder, environment_of(training.step, _given(args)))
     return _train(training)
 
@@ -88,7 +93,8 @@ def _training(args: argparse.Namespace, model: Model) -> TrainingRun:
     kept = {name: getattr(args, name) for name in KEPT}
     data = Path(args.data).resolve() if args.data else None
     kept["data"] = data and str(data)  # a run can be taken up from another folder
-    options = Options(data, (), args.workers, args.checkpoint_every, args.keep or KEEP, kept)
+    frozen = tuple(name.strip() for names in args.freeze or () for name in names.split(","))
+    options = Options(data, frozen, args.workers, args.checkpoint_every, args.keep or KEEP, kept)
     return TrainingRun(model, setup, options)
 
 
@@ -172,7 +178,8 @@ def _new_settings(args: argparse.Namespace) -> dict[str, str]:
     settings = {**choice.settings, **_flags(args)}
     fixed = [f"--set {key}" for key in choice.settings if key not in CHANGEABLE]
     named = {"--recipe": choice.recipe, "--data-section": choice.data_section, "--batch": choice.batch}
-    fixed += [flag for flag, value in (named | {"--seed": args.seed}).items() if value is not None]
+    named |= {"--seed": args.seed, "--freeze": args.freeze, "--init-from": args.init_from}
+    fixed += [flag for flag, value in named.items() if value is not None]
     if fixed:
         raise error(
             f"{', '.join(fixed)}: that cannot change within a run",
