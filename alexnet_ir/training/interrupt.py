@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
-from typing import Any
 
 
 @contextmanager
@@ -47,32 +48,52 @@ class Interrupted(KeyboardInterrupt):
 
 class Interrupt:
     """While it is entered, the first Ctrl-C, SIGTERM or SIGUSR1 is noted and does no more; the second ends the process
-    at once, whatever it is at. Signals that the process was told to ignore stay ignored. Outside the main thread
-    nothing changes."""
+    at once, whatever it is at, with 128 and the signal's number. Signals that the process was told to ignore stay
+    ignored. Outside the main thread nothing changes."""
 
     def __init__(self) -> None:
         self._asked: signal.Signals | None = None
-        self._usual: dict[signal.Signals, Any] = {}
+        self._undo = ExitStack()
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():
-            names = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-            found = {number: signal.getsignal(number) for number in map(signal.Signals.__getitem__, names)}
-            self._usual = {number: usual for number, usual in found.items() if usual not in (signal.SIG_IGN, None)}
-        for number in self._usual:
-            signal.signal(number, self._note)
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        there = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+        usual = {number: signal.getsignal(number) for number in there}
+        # A handler waits for the kernel that is running. What comes in here does not, and a thread reads it.
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        thread = threading.Thread(target=_end_at_the_second, args=(ours, frozenset(there)), daemon=True)
+        thread.start()
+        with ExitStack() as undo:
+            undo.enter_context(ours)
+            undo.callback(thread.join)
+            undo.enter_context(theirs)
+            undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False))
+            for number, handler in usual.items():
+                if handler not in (signal.SIG_IGN, None):
+                    undo.callback(signal.signal, number, handler)
+                    signal.signal(number, self._note)
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, what: BaseException | None, at: TracebackType | None) -> None:
-        for number, usual in self._usual.items():
-            signal.signal(number, usual)
+        self._undo.close()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._asked = signal.Signals(number)
-        for each in self._usual:
-            signal.signal(each, signal.SIG_DFL)  # so that even a long kernel does not hold up the second
 
     def check(self) -> None:
         """Raise Interrupted if there was one."""
         if self._asked is not None:
             raise Interrupted(self._asked)
+
+
+def _end_at_the_second(signals: socket.socket, ours: frozenset[int]) -> None:
+    """Read the numbers of signals, and end the process at the second of `ours`; return where nobody sends more."""
+    asked = False
+    while number := signals.recv(1):
+        if number[0] in ours:
+            if asked:
+                os._exit(128 + number[0])
+            asked = True

@@ -1,0 +1,36 @@
+"""Runs compared: what is in their folders, but for what the clock says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alexnet_ir.training.checkpoint import Checkpoint, Checkpoints
+from alexnet_ir.training.run import read_metrics
+
+CLOCK = {"seconds", "waited", "images_per_second"}
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """The metrics, but for times and for what tells that a run was taken up."""
+    records = [record for record in read_metrics(run) if record["kind"] != "resume"]
+    return [{key: value for key, value in record.items() if key not in CLOCK} for record in records]
+
+
+def table(run: Path) -> list[list[str]]:
+    """The rows of the table, but for times."""
+    rows = [row.split(",") for row in (run / "metrics.csv").read_text().splitlines()]
+    kept = [n for n, name in enumerate(rows[0]) if name not in CLOCK]
+    return [[row[n] for n in kept] for row in rows]
+
+
+def newest(run: Path) -> Checkpoint:
+    return Checkpoints(run).newest()[0]
+
+
+def everything(run: Path) -> dict[str, Any]:
+    """What a finished run comes to, bit for bit."""
+    last = newest(run)
+    weights = {name: (run / name).read_bytes() for name in ("final.safetensors", "best.safetensors")}
+    states = {name: value.tobytes() for name, value in last.states.items()}
+    return {"metrics": lines(run), "table": table(run), "step": last.saved.step, "states": states} | weights
