@@ -170,6 +170,8 @@ def _add_training(commands: Commands) -> None:
     )
     train.add_argument("--keep", type=int, metavar="N", help="how many checkpoints to keep (default: 3)")
     train.add_argument("--workers", type=int, metavar="N", help="threads that read images (default: one a core)")
+    train.add_argument("--no-pictures", action="store_false", dest="pictures", help="draw none, and write no report")
+    train.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard too")
     _setup(train)
     _kernels(train, run=True)
     evaluate = commands.add_parser("eval", help="top-1 and top-5 error of trained nets, and of their average")

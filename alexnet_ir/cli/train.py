@@ -16,14 +16,17 @@ from alexnet_ir.cli.model import choice_of, model_path, remark_on, setup_from
 from alexnet_ir.cli.terminal import show
 from alexnet_ir.diagnostics import Diagnostic, Source, error
 from alexnet_ir.dsl.model import Choice, Model, load, read_source
+from alexnet_ir.pictures.album import Album
 from alexnet_ir.setup import Setup
 from alexnet_ir.training.checkpoint import KEEP, Checkpoints
 from alexnet_ir.training.environment import differences, environment_of
 from alexnet_ir.training.initialise import initialise_from
 from alexnet_ir.training.interrupt import Interrupted
 from alexnet_ir.training.loop import Options, TrainingRun
+from alexnet_ir.training.observe import Observer
 from alexnet_ir.training.run import RunFolder, new_run_path, newest_run
 from alexnet_ir.training.step import SEEDS
+from alexnet_ir.training.tensorboard import TENSORBOARD, TensorBoard
 
 KEPT = (
     "data", "devices", "place", "profile", "memory_limit", "precision", "arch", "graph", "check", "threads", "conv",
@@ -64,6 +67,7 @@ def _resume(args: argparse.Namespace) -> int:
     show_warnings([f"{problem}; going on from step {saved.step}, which is whole" for problem in problems])
     if args.file is not None and read_source(Path(args.file)).text != saved.model:
         show_warnings([f"{args.file} has changed since: the run goes on with its own text, {folder / 'model.alx'}"])
+    args.tensorboard |= (folder / TENSORBOARD).is_dir()
     before, settings = Choice(**saved.choice), _new_settings(args)
     for name in KEPT:
         if getattr(args, name) in (None, True, False):
@@ -95,7 +99,17 @@ def _training(args: argparse.Namespace, model: Model) -> TrainingRun:
     kept["data"] = data and str(data)  # a run can be taken up from another folder
     frozen = tuple(name.strip() for names in args.freeze or () for name in names.split(","))
     options = Options(data, frozen, args.workers, args.checkpoint_every, args.keep or KEEP, kept)
-    return TrainingRun(model, setup, options)
+    return TrainingRun(model, setup, options, _observers(args))
+
+
+def _observers(args: argparse.Namespace) -> list[Observer]:
+    """What watches the run."""
+    found: list[Observer] = []
+    if args.tensorboard:
+        found.append(TensorBoard())
+    if args.pictures:
+        found.append(Album())
+    return found
 
 
 def _train(training: TrainingRun) -> int:

@@ -14,7 +14,7 @@ from alexnet_ir.training.run import METRICS, EpochMetrics
 if TYPE_CHECKING:
     from alexnet_ir.training.loop import TrainingRun
 
-FOLDER, FILES = "tensorboard", "events.out.tfevents.*"
+TENSORBOARD, FILES = "tensorboard", "events.out.tfevents.*"
 EVERY = 10.0
 """Seconds between looks at the metrics."""
 EPOCH = {
@@ -43,7 +43,7 @@ class TensorBoard(Observer):
         self._read, self._looked = 0, 0.0
 
     def at_start(self, run: TrainingRun) -> None:
-        folder = run.folder.path / FOLDER
+        folder = run.folder.path / TENSORBOARD
         for old in folder.glob(FILES):
             old.unlink()
         self._writer = self._open(str(folder), purge_step=0)  # a TensorBoard that is watching drops what it had
