@@ -35,6 +35,11 @@ LIMITS = {"fp32": (1e-4, 10), "tf32": (2e-2, 1000), "bf16": (0.1, 3000)}
 the meanings has. That is large where a tie of maxima, or a relu near 0, comes out otherwise by rounding alone."""
 
 
+SMALL = 1e-3
+"""In proportion to the gradients of the same layer: one that is smaller, such as that of a bias before a batchnorm,
+which is 0, is held against this."""
+
+
 @dataclass(frozen=True)
 class Checked:
     """One gradient: of the op that serves `layer`, or of a parameter. `error` is relative, and wrong above `limit`."""
@@ -119,7 +124,7 @@ def _values(
 
 def check_parameters(model: Model, setup: Setup, seed: int = 0) -> Iterator[Checked]:
     """The gradient of every parameter for one made-up batch, with the first weights, as the setup's kernels compute it
-    on its devices, against the meanings in float64."""
+    on its devices, against the meanings in float64: the norm of the difference, in proportion to the gradient's."""
     plan = compile_gradients(model, setup).plan
     values, random = InitialValues(plan, seed), np.random.default_rng(seed)
     graph = gradient_graph(model)
@@ -135,12 +140,12 @@ def check_parameters(model: Model, setup: Setup, seed: int = 0) -> Iterator[Chec
     given = dict(values) | given
     expected, rounded = (_values(graph, given, outputs.values(), float_) for float_ in (np.float64, np.float32))
     least, times = LIMITS[setup.backend.precision if isinstance(setup.backend, CudaBackend) else "fp32"]
+    norms = {name: float(np.linalg.norm(expected[value])) for name, value in outputs.items()}
     for name, value in outputs.items():
-        limit = max(least, times * _off(rounded[value], expected[value]))
+        layer = max(norms[other] for other in norms if layer_of(other) == layer_of(name))
+        scale = max(norms[name], SMALL * layer) or 1.0
+        off, by_rounding = (
+            float(np.linalg.norm(made - expected[value])) / scale for made in (found[gradient(name)], rounded[value])
+        )
         span = graph.node(graph.states[name].read).span
-        yield Checked(name, "gradient", span, _off(found[gradient(name)], expected[value]), limit)
-
-
-def _off(found: Array, expected: Array) -> float:
-    """The norm of the difference, in proportion to what is expected."""
-    return float(np.linalg.norm(found - expected) / (np.linalg.norm(expected) or 1.0))
+        yield Checked(name, "gradient", span, off, max(least, times * by_rounding))
