@@ -34,7 +34,7 @@ def test_a_run_says_what_was_chosen_and_leaves_a_folder(capsys: pytest.CaptureFi
     first, *epochs, last = capsys.readouterr().out.splitlines()
     about = f"on cpu ({CpuBackend().about}; no GPU can be used)"
     assert first.startswith(f"training Tiny of model.alx by `train recipe` {about}: 96 images, batch 16")
-    assert [line.split(":")[0] for line in epochs] == ["epoch 1", "epoch 2"]
+    assert [line.split(":")[0] for line in epochs] == ["epoch 1", "epoch 2", "the end"]
     assert last == "the run is in runs/model-1"
     run = Path("runs/model-1")
     assert {path.name for path in run.iterdir()} == {
