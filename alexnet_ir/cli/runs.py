@@ -52,7 +52,8 @@ def open_run(run_or_weights: str, args: argparse.Namespace, images: int | None =
     path = weights_path(Path(run_or_weights))
     saved = read_weights(path)
     model = load(Source(saved.model_path, saved.model), Choice(**saved.choice))
-    if model.data is None:
+    section = model.data
+    if section is None:
         raise error(f"{path}: its model has no `data` section, which says how images are fed")
     setup = setup_from(args, model)
     if images is not None:
@@ -60,5 +61,5 @@ def open_run(run_or_weights: str, args: argparse.Namespace, images: int | None =
         model = model.at_batch(min(model.batch, -(-images // devices) * devices))
     net = Predictor(model, setup)
     net.load(saved.tensors)
-    preprocessing = Preprocessing(model.data.train, model.data.eval, saved.seed, saved.mean)
+    preprocessing = Preprocessing(section.train, section.eval, saved.seed, saved.mean)
     return Opened(path, saved, model, net, preprocessing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, islice
 from typing import Any
@@ -30,7 +30,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> Samples:
 
 def read_ahead(
     store: Store, parts: Iterator[Samples], batch: int, workers: int
-) -> Iterator[tuple[Samples, NDArray[Any]]]:
+) -> Generator[tuple[Samples, NDArray[Any]], None, None]:
     """The images of each part (of up to `batch`), [n, channels, rows, columns] with the channels last in memory, in
     turns in one of AHEAD + 1 buffers, while threads fill the others. What goes wrong in a thread is raised here."""
     channels, rows, columns = store.shape[1:]

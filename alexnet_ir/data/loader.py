@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -69,7 +69,7 @@ class Loader:
     ) -> Iterator[Fed]:
         begin = time.perf_counter()
         if isinstance(images, np.ndarray):
-            read = ((samples, images[samples]) for samples in parts)
+            read = _gathered(images, parts)
         else:
             read = read_ahead(images, parts, self.batch, self.workers)
         with closing(read):
@@ -78,3 +78,9 @@ class Loader:
                 self.waited += time.perf_counter() - begin
                 yield fed
                 begin = time.perf_counter()
+
+
+def _gathered(images: Images, parts: Iterator[Samples]) -> Generator[tuple[Samples, NDArray[Any]], None, None]:
+    """The images of each part, copied out of memory."""
+    for samples in parts:
+        yield samples, images[samples]

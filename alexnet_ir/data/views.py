@@ -29,7 +29,8 @@ class Windows:
 
     def repeat(self, times: int) -> None:
         """Each so often, one after the other."""
-        self.top, self.left, self.flipped = (np.repeat(x, times) for x in (self.top, self.left, self.flipped))
+        self.top, self.left = np.repeat(self.top, times), np.repeat(self.left, times)
+        self.flipped = np.repeat(self.flipped, times)
 
 
 class Views:
