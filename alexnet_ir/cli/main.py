@@ -172,6 +172,15 @@ def _add_training(commands: Commands) -> None:
     train.add_argument("--workers", type=int, metavar="N", help="threads that read images (default: one a core)")
     train.add_argument("--no-pictures", action="store_false", dest="pictures", help="draw none, and write no report")
     train.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard too")
+    train.add_argument("--norms", action="store_true", help="write how long weights and updates are into the metrics")
+    tries = train.add_mutually_exclusive_group()
+    tries.add_argument(
+        "--check-gradients", action="store_true", help="train nothing; hold every gradient against what it has to be"
+    )
+    tries.add_argument(
+        "--overfit-one-batch", nargs="?", type=int, const=200, metavar="STEPS",
+        help="train on the first batch only, and say whether it can be learnt (default: within 200)",
+    )  # fmt: skip
     _setup(train)
     _kernels(train, run=True)
     evaluate = commands.add_parser("eval", help="top-1 and top-5 error of trained nets, and of their average")

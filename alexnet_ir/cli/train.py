@@ -14,11 +14,15 @@ from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.cuda.backend import CudaBackend
 from alexnet_ir.cli.model import choice_of, model_path, remark_on, setup_from
 from alexnet_ir.cli.terminal import show
+from alexnet_ir.cli.tries import check_gradients, overfit_one_batch
 from alexnet_ir.diagnostics import Diagnostic, Source, error
 from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.pictures.album import Album
 from alexnet_ir.setup import Setup
 from alexnet_ir.training.checkpoint import KEEP, Checkpoints
+from alexnet_ir.training.diagnosis.divergence import Divergence
+from alexnet_ir.training.diagnosis.norms import Norms
+from alexnet_ir.training.diagnosis.stuck import Stuck
 from alexnet_ir.training.environment import differences, environment_of
 from alexnet_ir.training.initialise import initialise_from
 from alexnet_ir.training.interrupt import Interrupted
@@ -43,12 +47,32 @@ def run(args: argparse.Namespace) -> int:
     for flag, value in counts.items():
         if value is not None and value < 1:
             raise error(f"{flag} {value}: expected a whole number of at least 1")
+    if args.check_gradients or args.overfit_one_batch is not None:
+        return _try(args)
     return _begin(args) if args.resume is None else _resume(args)
 
 
+def _try(args: argparse.Namespace) -> int:
+    """Train nothing that is kept."""
+    if args.resume is not None:
+        raise error("--resume goes on with a run: leave out --check-gradients and --overfit-one-batch")
+    model = _model(args, model_path(args.file))
+    if args.check_gradients:
+        return check_gradients(model, _setup(args, model))
+    training = _training(args, model)
+    if args.init_from:
+        print(initialise_from(training.step, Path(args.init_from)).head, flush=True)
+    return overfit_one_batch(training, args.overfit_one_batch)
+
+
+def _model(args: argparse.Namespace, path: Path) -> Model:
+    choice = choice_of(args)
+    return load(read_source(path), replace(choice, settings={**choice.settings, **_flags(args)}))
+
+
 def _begin(args: argparse.Namespace) -> int:
-    path, choice = model_path(args.file), choice_of(args)
-    model = load(read_source(path), replace(choice, settings={**choice.settings, **_flags(args)}))
+    path = model_path(args.file)
+    model = _model(args, path)
     training = _training(args, model)
     taken = initialise_from(training.step, Path(args.init_from)) if args.init_from else None
     folder = RunFolder.create(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
@@ -89,22 +113,28 @@ def _resume(args: argparse.Namespace) -> int:
     return _train(training)
 
 
-def _training(args: argparse.Namespace, model: Model) -> TrainingRun:
+def _setup(args: argparse.Namespace, model: Model) -> Setup:
     setup = setup_from(args, model)
     if model.warnings:
         show(model.warnings)
     remark_on(setup)
+    return setup
+
+
+def _training(args: argparse.Namespace, model: Model) -> TrainingRun:
     kept = {name: getattr(args, name) for name in KEPT}
     data = Path(args.data).resolve() if args.data else None
     kept["data"] = data and str(data)  # a run can be taken up from another folder
     frozen = tuple(name.strip() for names in args.freeze or () for name in names.split(","))
     options = Options(data, frozen, args.workers, args.checkpoint_every, args.keep or KEEP, kept)
-    return TrainingRun(model, setup, options, _observers(args))
+    return TrainingRun(model, _setup(args, model), options, _observers(args))
 
 
 def _observers(args: argparse.Namespace) -> list[Observer]:
     """What watches the run."""
-    found: list[Observer] = []
+    found: list[Observer] = [Divergence(), Stuck()]
+    if args.norms:
+        found.append(Norms())
     if args.tensorboard:
         found.append(TensorBoard())
     if args.pictures:

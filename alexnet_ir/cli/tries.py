@@ -15,7 +15,7 @@ from alexnet_ir.training.loop import TrainingRun
 
 def check_gradients(model: Model, setup: Setup) -> int:
     """Print a line for every gradient; AlexnetError, which shows their lines, where some are wrong."""
-    small = model.at_batch(max(2, len(setup.devices)))
+    small = model.at_batch(model.choice.batch or max(2, len(setup.devices)))
     print(f"gradients of {small.net} at batch {small.batch}, on made-up images")
     print("\nops, by their meanings, against finite differences in float64 (each along a random direction):")
     wrong = list(_listed(check_ops(small), small))
