@@ -55,7 +55,7 @@ class Intake:
     def _given(self, device: int, batch: Augmented) -> Given:
         """Where a device reads its part of a batch."""
         found = []
-        for number, (array, layout) in enumerate(contents(batch)):
+        for number, (array, layout) in enumerate(_contents(batch)):
             if array is not self._mean:
                 self._bring((device, number), encode(array, layout))
             block = self._blocks[device, number]
@@ -88,7 +88,7 @@ def _emission(emitter: Emitter, given: tuple[Tensor, ...], result: Tensor, facto
     return emitter.augment(images, places, shifts, mean, result, factor)
 
 
-def contents(batch: Augmented) -> tuple[tuple[Array, Layout], ...]:
+def _contents(batch: Augmented) -> tuple[tuple[Array, Layout], ...]:
     """Images, places, shifts and mean, and how they lie for a kernel. Images are as they are where nothing is between
     them, channels first or last."""
     images = batch.images
