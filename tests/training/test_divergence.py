@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from alexnet_ir.cli.main import main
 from alexnet_ir.compiler import read_model, training_graph
 from alexnet_ir.diagnostics import Diagnostic
 from alexnet_ir.dsl.model import Model
@@ -18,8 +20,10 @@ from alexnet_ir.ir.types import TensorType, f32
 from alexnet_ir.ops.elementwise import Add, Relu, Scale
 from alexnet_ir.ops.loss import SoftmaxCrossEntropy
 from alexnet_ir.setup import setup_of
+from alexnet_ir.training.checkpoint import Checkpoints
 from alexnet_ir.training.diagnosis.divergence import explain, first_non_finite, last_finite
 from alexnet_ir.training.diagnosis.walk import walk
+from alexnet_ir.training.run import read_metrics
 from alexnet_ir.training.step import TrainingStep
 
 from ..meaning import results
@@ -181,3 +185,26 @@ def test_what_the_meanings_do_not_confirm() -> None:
     (diagnostic,) = explain(run.step, 3, float("nan"), run.rewind, lambda n: run.batches[n]).diagnostics
     assert diagnostic.notes[0] == "made again by the ops' meanings, step 3 comes out finite"
     assert "--check-gradients" in diagnostic.helps[0]
+
+
+# --- from the command line ----------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_schedule_makes_it_diverge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rate of the bad step is that of its schedule, and the newest checkpoint is finite."""
+    monkeypatch.chdir(tmp_path)
+    Path("m.alx").write_text(TINY)
+    steep = ["--set", "train.schedule=drops(at = [steps(8)], factor = 1e26)"]
+    assert main(["train", "m.alx", "--no-pictures", "--checkpoint-every", "3", *steep]) == 1
+    said = capsys.readouterr().err
+    assert "at step 10: training has diverged" in said
+    assert "%batchnorm1.variance (batchnorm) is the first value that is not finite" in said
+    assert "6 |     -> conv1: conv(4, 3, pad = 1) -> batchnorm -> act" in said
+    assert "lower the learning rate, 5e+24:" in said
+    (checkpoint, problems) = Checkpoints(Path("runs/m-1")).newest()
+    assert not problems
+    assert checkpoint.saved.step == 9
+    assert all(np.isfinite(state).all() for state in checkpoint.states.values())
+    assert read_metrics(Path("runs/m-1"))[-1]["kind"] == "warning"

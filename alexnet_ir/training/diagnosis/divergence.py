@@ -183,4 +183,7 @@ class Divergence(Observer):
             run.control.steer(run.step)
 
         run.say(f"step {update.step}: not finite; made again from the newest checkpoint on, to see where that began")
-        return explain(run.step, update.step, update.loss, rewind, run.batch_of, list(self._losses))
+        failure = explain(run.step, update.step, update.loss, rewind, run.batch_of, list(self._losses))
+        (found,) = failure.diagnostics
+        run.folder.log("warning", update.step, text=f"{found.message}: {found.label}" if found.label else found.message)
+        return failure

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class Norms(Observer):
     """At each step that is logged a `norms` line: for every parameter the L2 norm of its value after the update, and of
-    the update. After each epoch a line of their ratios."""
+    the update. After each epoch a line of the ratios of weights: biases begin at 0."""
 
     def __init__(self) -> None:
         self._before: dict[str, Array] = {}
@@ -36,7 +36,8 @@ class Norms(Observer):
             for name, value in _parameters(run).items()
         }
         run.folder.log("norms", update.step, layers=found)
-        self._ratios = {name: n["update"] / n["weight"] for name, n in found.items() if n["weight"] > 0}
+        weights = {name: norms for name, norms in found.items() if name.endswith(".weight") and norms["weight"] > 0}
+        self._ratios = {name: norms["update"] / norms["weight"] for name, norms in weights.items()}
 
     def after_epoch(self, run: TrainingRun, metrics: EpochMetrics) -> None:
         """The ratios of the step that was logged last."""
