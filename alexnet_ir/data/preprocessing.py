@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.data.dataset import Images, Split, Store
 from alexnet_ir.data.resize import resized
-from alexnet_ir.data.statistics import colour_covariance, mean_image
+from alexnet_ir.data.statistics import statistics_of
 from alexnet_ir.data.views import Views
 from alexnet_ir.diagnostics import error
 from alexnet_ir.dsl.spec import (
@@ -55,9 +55,11 @@ class Preprocessing:
     def of(cls, spec: DataSpec, seed: int, training: Split) -> Preprocessing:
         """The section's transforms, with what they need to know of the training images."""
         steps = (*spec.train, *spec.eval)
-        mean = mean_image(training) if _has(SubtractMean, steps) else None
-        covariance = colour_covariance(training) if _has(PcaLight, steps) else None
-        return cls(spec.train, spec.eval, seed, mean, covariance)
+        mean, colours = _has(SubtractMean, steps), _has(PcaLight, steps)
+        if not mean and not colours:
+            return cls(spec.train, spec.eval, seed, None)
+        found = statistics_of(training, colours=colours)
+        return cls(spec.train, spec.eval, seed, found.mean if mean else None, found.covariance if colours else None)
 
     def __post_init__(self) -> None:
         if self.mean is None and _has(SubtractMean, (*self.train, *self.eval)):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from alexnet_ir.data.dataset import holdout_mask
+from alexnet_ir.data.dataset import Split, holdout_mask
 from alexnet_ir.data.load import load, load_for
-from alexnet_ir.data.statistics import colour_covariance, mean_image
+from alexnet_ir.data.statistics import statistics_of
 from alexnet_ir.diagnostics import AlexnetError, Source
 from alexnet_ir.dsl import spec as dsl
 from alexnet_ir.dsl.model import load as load_model
@@ -176,14 +176,22 @@ def test_a_container(tmp_path: Path) -> None:
         assert not isinstance(one.images, np.ndarray)
         np.testing.assert_array_equal(one.images[:], other.images)
         np.testing.assert_array_equal(one.labels, other.labels)
-    known, counted = ((mean_image(s), colour_covariance(s)) for s in (found.train, data.train))
-    for one, other in zip(known, counted, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
-    # A part of it has statistics of its own, and they are of its images.
-    part, images = found.train.take(np.arange(5)), data.train.images[:5]
-    np.testing.assert_allclose(mean_image(part), images.mean(axis=0), rtol=1e-6)
-    pixels = images.transpose(1, 0, 2, 3).reshape(3, -1)
-    np.testing.assert_allclose(colour_covariance(part), np.cov(pixels, bias=True), rtol=1e-9)
+    known, counted = statistics_of(found.train), statistics_of(data.train)
+    np.testing.assert_array_equal(known.mean, counted.mean)
+    np.testing.assert_allclose(known.covariance, counted.covariance, rtol=1e-9)
+
+
+def test_statistics_of_a_part_of_a_container(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (70, 3, 5, 4), np.uint8)
+    write_container(tmp_path / "set", Split(images, np.arange(70, dtype=np.int32) % 2), None)
+    data = load(spec(Folder("set"), 0.5, tmp_path), (3, 5, 4), seed=0)
+    own = data.train.images[:]
+    assert len(own) == 34
+    found = statistics_of(data.train)
+    np.testing.assert_array_equal(found.mean, own.mean(axis=0, dtype=np.float64).astype(np.float32))
+    pixels = own.transpose(1, 0, 2, 3).reshape(3, -1)
+    np.testing.assert_allclose(found.covariance, np.cov(pixels, bias=True), rtol=1e-9)
+    np.testing.assert_array_equal(statistics_of(data.train, colours=False).mean, found.mean)
 
 
 def test_folders_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
