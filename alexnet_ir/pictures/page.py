@@ -149,9 +149,7 @@ def _told(record: Record) -> str:
             return str(record["text"])
         case "resume":
             changes = ", ".join(f"{name}: {value}" for name, value in record["changes"].items())
-            return f"taken up from the checkpoint of step {record['checkpoint']:,}" + (
-                f"; {changes}" if changes else ""
-            )
+            return f"taken up after step {record['step']:,}" + (f", with {changes}" if changes else "")
     return ""
 
 
