@@ -52,6 +52,8 @@ def load_for(model: Model, seed: int, data_dir: Path | None = None) -> Dataset:
     assert model.data is not None
     spec = model.data
     data = load(spec, model.image, seed, data_dir)
+    if not len(data.eval):
+        raise error("the evaluation set has no image", span=spec.span, helps=["set some aside: holdout: 20%"])
     scores = {model.graph.tensor(value).shape[1] for value in model.graph.outputs.values()}
     if model.train is not None and scores != {len(data.classes)}:
         where = f"the data is {data_dir or spec.base / getattr(spec.source, 'dir', '')}"
