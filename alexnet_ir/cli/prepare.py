@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet_ir.cli.table import bytes_text
@@ -43,7 +44,7 @@ def _made(out: Path, manifest: Manifest, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _images(shards: tuple[Shard, ...]) -> int:
+def _images(shards: Sequence[Shard]) -> int:
     return sum(shard.images for shard in shards)
 
 

@@ -34,7 +34,7 @@ def read_photograph(content: bytes) -> Image:
     """The first image of a file, RGB, upright: grey, palette, CMYK and 16 bits brought to 8 bits of RGB, what is
     transparent laid on white. BrokenImageError where there is none, or a part of one."""
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as failure:
         raise missing_extra(failure) from None
     try:
@@ -42,7 +42,7 @@ def read_photograph(content: bytes) -> Image:
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
             upright = _jpeg(content, image) or _rgb(image)
             return upright.transpose(Image.Transpose[turn]) if turn else upright
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise BrokenImageError("no image of a kind that Pillow reads") from None
     except BrokenImageError:
         raise

@@ -43,7 +43,9 @@ def write_shard(folder: Path, name: str, shape: tuple[int, int, int], chunks: It
     """Both files of a shard of images of [channels, rows, columns]: the index last, so that a shard that has one is
     finished."""
     content, sums = io.BytesIO(), Sums.none(shape)
-    records, names, skipped = [], [], []
+    records: list[tuple[int, int, int, int]] = []
+    names: list[str] = []
+    skipped: list[tuple[str, str]] = []
     for chunk in chunks:
         for image, label, encoded in chunk.images:
             records.append((content.tell(), len(encoded), zlib.crc32(encoded), label))

@@ -6,11 +6,13 @@ import os
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from alexnet_ir.data.container.layout import MANIFEST, PLAN
 from alexnet_ir.data.prepare.labels import (
     CLASS_LISTS,
     LABEL_LISTS,
@@ -26,6 +28,7 @@ from alexnet_ir.diagnostics import error
 KAGGLE = "ILSVRC/Data/CLS-LOC"
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 VALIDATION = ("val", "validation", "valid", "eval", "test")
+_NO_IMAGES = {*CLASS_LISTS, *LABEL_LISTS, "Thumbs.db"}
 _WNID = re.compile(r"(n\d{8})_")
 
 
@@ -39,57 +42,76 @@ class File:
     folder: str
 
 
+@dataclass(frozen=True)
+class Files:
+    """What lies in a folder or in a tar."""
+
+    root: Path
+    files: list[File]
+
+    def in_folders(self) -> Files:
+        """Without files of no class."""
+        return Files(self.root, [file for file in self.files if file.folder])
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The list of validation labels that was named, and the folders where lists are looked for."""
+
+    labels: Path | None
+    beside: list[Path]
+
+
 def find_imagenet(source: Path, labels: Path | None) -> Found | None:
     """ImageNet's tars, a folder with train and validation folders, a folder of classes, or one of photographs that are
     named by their wnid; None where it is none of them."""
     root = source / KAGGLE if (source / KAGGLE).is_dir() else source
-    beside = [root, source, *list(source.absolute().parents)[:3]]
-    named = read_classes(find(beside, CLASS_LISTS))
-    if (source / TRAIN_TAR).is_file():
-        train, validation = list(_train_tar(source / TRAIN_TAR)), source / VAL_TAR
-        evaluation = list(_tar(validation)) if validation.is_file() else None
-        return _found("ImageNet's tars", (source / TRAIN_TAR, train), (validation, evaluation), named, labels, beside)
+    lists = Lists(labels, [root, source, *list(source.absolute().parents)[:3]])
+    train, val = source / TRAIN_TAR, source / VAL_TAR
+    if train.is_file():
+        evaluation = Files(val, list(_tar(val))) if val.is_file() else None
+        return _found("ImageNet's tars", Files(train, list(_train_tar(train))), evaluation, lists)
     if (root / "train").is_dir():
-        train, validation = list(_walk(root / "train")), _validation(root)
-        evaluation = list(_walk(validation)) if validation else None
-        places = (root / "train", train), (validation or root, evaluation)
-        return _found("train and validation folders", *places, named, labels, [places[1][0], *beside])
+        folder = _validation(root)
+        evaluation = Files(folder, list(_walk(folder))) if folder else None
+        return _found(
+            "train and validation folders", Files(root / "train", list(_walk(root / "train"))), evaluation, lists
+        )
     files = list(_walk(source))
-    flat = [File(f.name, f.size, 0, match[1]) for f in files if (match := _WNID.match(f.name)) and not f.folder]
-    classes = [file for file in files if file.folder]
-    if not (classes or flat):
-        return None
-    kind = "a folder of classes" if classes else "photographs named by wnid"
-    return _found(kind, (source, classes or flat), (source, None), named, labels, beside)
+    if any(file.folder for file in files):
+        return _found("a folder of classes", Files(source, files), None, lists)
+    if named := [replace(file, folder=match[1]) for file in files if (match := _WNID.match(file.name))]:
+        return _found("photographs named by wnid", Files(source, named), None, lists)
+    return None
 
 
-Place = tuple[Path, list[File]]
-
-
-def _found(
-    kind: str, train: Place, evaluation: tuple[Path, list[File] | None], named: dict[str, str], labels: Path | None,
-    beside: list[Path],
-) -> Found:  # fmt: skip
-    ids, classes = in_order((file.folder for file in train[1]), named)
+def _found(kind: str, train: Files, evaluation: Files | None, lists: Lists) -> Found:
+    named = read_classes(find(lists.beside, CLASS_LISTS))
+    train = train.in_folders()
+    of = [file.folder for file in train.files]
+    ids, classes = in_order(of, named)
     if not ids:
-        raise error(f"{train[0]}: expected a folder of photographs for each class, found none")
-    part = _part(*train, ids, [file.folder for file in train[1]])
-    where, files = evaluation
-    if files is None:
-        if labels:
-            raise error(f"--labels {labels}: there are no validation images that it could be of")
+        raise error(f"{train.root}: expected a folder of photographs for each class, found none")
+    part = _part(train, ids, of)
+    if evaluation is None:
+        if lists.labels:
+            raise error(f"--labels {lists.labels}: there are no validation images that it could be of")
         return Found(kind, ids, classes, part, None)
-    path = labels or find(beside, LABEL_LISTS)
-    by_folder = not labels and {file.folder for file in files} <= set(ids)
-    of = [file.folder for file in files] if by_folder else _listed(where, files, path, tuple(named) or ids)
+    if not lists.labels and any(file.folder in ids for file in evaluation.files):
+        evaluation = evaluation.in_folders()
+        of = [file.folder for file in evaluation.files]
+    else:
+        of = _listed(evaluation, lists, tuple(named) or ids)
     strange = sorted(set(of) - set(ids))
     if strange:
-        raise error(f"{where}: {len(strange)} classes have no training images, such as {strange[0]}")
-    return Found(kind, ids, classes, part, _part(where, files, ids, of))
+        raise error(f"{evaluation.root}: {len(strange)} classes have no training images, such as {strange[0]}")
+    return Found(kind, ids, classes, part, _part(evaluation, ids, of))
 
 
-def _listed(where: Path, files: list[File], path: Path | None, ids: tuple[str, ...]) -> list[str]:
+def _listed(evaluation: Files, lists: Lists, ids: tuple[str, ...]) -> list[str]:
     """The class of each validation image, by a list."""
+    where, files = evaluation.root, evaluation.files
+    path = lists.labels or find([where, *lists.beside], LABEL_LISTS)
     if path is None:
         helps = ("--labels FILE names it: Caffe's val.txt, Kaggle's LOC_val_solution.csv, or lines `NAME WNID`",)
         raise error(f"{where}: the images lie in no class's folder, and no list of their labels is beside", helps=helps)
@@ -100,15 +122,14 @@ def _listed(where: Path, files: list[File], path: Path | None, ids: tuple[str, .
     return [labels[stem(file.name)] for file in files]
 
 
-def _part(root: Path, files: list[File], ids: tuple[str, ...], of: list[str]) -> Photographs:
-    """In the order of the ids and names (files), or as they lie (tars: read from front to back)."""
-    labels = numbered(ids, of)
-    names = np.array([file.name for file in files], object)
-    tar = root.is_file()
-    order = np.arange(len(files)) if tar else np.lexsort((np.argsort(np.argsort(names, kind="stable")), labels))
-    sizes = np.array([file.size for file in files], np.int64)[order]
-    offsets = np.array([file.offset for file in files], np.int64)[order] if tar else None
-    return Photographs(root, tuple(names[order]), labels[order], sizes, offsets)
+def _part(found: Files, ids: tuple[str, ...], of: list[str]) -> Photographs:
+    """In the order of classes and names, or, of a tar, as they lie: it is read from front to back."""
+    tar, labels, files = found.root.is_file(), numbered(ids, of), found.files
+    order = range(len(files)) if tar else sorted(range(len(files)), key=lambda n: (labels[n], files[n].name))
+    files = [files[place] for place in order]
+    sizes = np.array([file.size for file in files], np.int64)
+    offsets = np.array([file.offset for file in files], np.int64) if tar else None
+    return Photographs(found.root, tuple(file.name for file in files), labels[order], sizes, offsets)
 
 
 def _validation(root: Path) -> Path | None:
@@ -118,20 +139,36 @@ def _validation(root: Path) -> Path | None:
 
 
 def _walk(root: Path) -> Iterator[File]:
-    """All files below a folder, but hidden ones; the first folder on the way is the class."""
-    for path, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = Path(path).relative_to(root)
+    """All files below a folder but hidden ones, lists and what `prepare` made; the first folder on the way is the
+    class."""
+    for path, folders, names in os.walk(root, onerror=_fail, followlinks=True):
+        here = Path(path)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _prepared(here / name))
+        parts = here.relative_to(root).parts
         for name in sorted(names):
-            if not name.startswith(".") and name != "Thumbs.db":
-                full = relative / name
-                folder = relative.parts[0] if relative.parts else ""
-                yield File(full.as_posix(), os.stat(root / full).st_size, 0, folder)
+            if not name.startswith(".") and name not in _NO_IMAGES:
+                full = "/".join((*parts, name))
+                yield File(full, _size(root / full), 0, parts[0] if parts else "")
+
+
+def _fail(failure: OSError) -> None:
+    raise failure
+
+
+def _prepared(folder: Path) -> bool:
+    return (folder / PLAN).exists() or (folder / MANIFEST).exists()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a link to nowhere, which reading it will tell
+        return 0
 
 
 def _train_tar(path: Path) -> Iterator[File]:
     """The images in a tar of tars, one a class: their places in the outer one."""
-    with tarfile.open(path, "r:") as outer:
+    with _opened(path) as outer:
         for member in outer:
             inner = outer.extractfile(member)
             if inner is not None and member.name.endswith(".tar"):
@@ -140,8 +177,18 @@ def _train_tar(path: Path) -> Iterator[File]:
 
 
 def _tar(path: Path) -> Iterator[File]:
-    with tarfile.open(path, "r:") as images:
+    with _opened(path) as images:
         yield from _members(images, 0, "")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            yield tar
+    except tarfile.TarError as failure:
+        helps = ("compare its checksum, and get it again",)
+        raise error(f"{path}: expected a whole tar, found a damaged one ({failure})", helps=helps) from None
 
 
 def _members(images: Iterable[tarfile.TarInfo], start: int, folder: str) -> Iterator[File]:

@@ -65,7 +65,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _wrong(path: Path, number: int, line: str, classes: int) -> AlexnetError:
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(line.split()) == 1:
         notes = ("numbers alone, as in ILSVRC2012_validation_ground_truth.txt, count the classes as the devkit does",)
     helps = ("Caffe's val.txt and Kaggle's LOC_val_solution.csv are such lists: --labels FILE",)

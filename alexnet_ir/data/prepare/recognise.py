@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import tarfile
 from pathlib import Path
 
 import numpy as np
 
 from alexnet_ir.data import cifar10, mnist
+from alexnet_ir.data.container.layout import MANIFEST, PLAN
 from alexnet_ir.data.dataset import Split
 from alexnet_ir.data.prepare.folders import TRAIN_TAR, VAL_TAR, find_imagenet
 from alexnet_ir.data.prepare.labels import CLASS_LISTS, LABEL_LISTS
@@ -28,20 +28,18 @@ UNDERSTOOD = (
 def recognise(source: Path, labels: Path | None) -> Found:
     """The sets of a source; AlexnetError that lists what is understood where it is nothing of that."""
     if not source.is_dir():
-        found = "a file" if source.exists() else "nothing"
-        raise error(f"{source}: expected a folder of images, found {found}", helps=UNDERSTOOD)
-    try:
-        arrays = _cifar10(source) or _mnist(source)
-        if arrays and labels:
-            raise error(f"--labels {labels}: {arrays.kind} has labels of its own")
-        found_ = arrays or find_imagenet(source, labels)
-    except tarfile.TarError as failure:
-        raise error(
-            f"{source}: a tar is damaged: {failure}", helps=("compare its checksum, and get it again",)
-        ) from None
-    if found_ is None:
+        there = "a file" if source.exists() else "nothing"
+        raise error(f"{source}: expected a folder of images, found {there}", helps=UNDERSTOOD)
+    for name, state in ((MANIFEST, "one that is prepared already"), (PLAN, "one whose preparation was interrupted")):
+        if (source / name).exists():
+            raise error(f"{source}: expected images as they come, found {state}")
+    arrays = _cifar10(source) or _mnist(source)
+    if arrays and labels:
+        raise error(f"--labels {labels}: {arrays.kind} has labels of its own")
+    found = arrays or find_imagenet(source, labels)
+    if found is None:
         raise error(f"{source}: expected a folder of images, found nothing that is understood", helps=UNDERSTOOD)
-    return found_
+    return found
 
 
 def _cifar10(source: Path) -> Found | None:

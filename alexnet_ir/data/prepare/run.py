@@ -7,6 +7,7 @@ in the order of their source, which a disk gives fastest; training shuffles them
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,14 +74,15 @@ def prepare(source: Path, out: Path, options: Options, show_progress: bool = Fal
     made of something else, or too many files are broken; finished shards stay whatever happens."""
     found = _hold_out(recognise(source, options.labels), options.holdout)
     parts = {TRAIN: found.train} | ({EVAL: found.eval} if found.eval else {})
-    plan = _plan(found, parts, options)
+    plan, jobs = _plan(found, parts, options), options.jobs or cores()
     try:
         _claim(out, plan)
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(options.jobs or cores()) as pool:
+        with threadpool_limits(1, "blas"), warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
+            warnings.filterwarnings("ignore", module="PIL")  # of what it makes the best of
             try:
                 shards = _make(out, plan, parts, pool, options, show_progress)
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(cancel_futures=True)
         manifest = write_manifest(out, plan, shards)
         (out / PLAN).unlink(missing_ok=True)
         return manifest
@@ -145,25 +147,23 @@ def _make(
     out: Path, plan: Plan, parts: Mapping[str, Part], pool: ThreadPoolExecutor, options: Options, show_progress: bool
 ) -> Shards:
     """All shards of each set in order: those that are there and whole, and the rest, made now."""
-    names = [(part, name, samples) for part in parts for name, samples in plan.shards(part)]
-    there = dict(zip([name for _, name, _ in names], pool.map(partial(_finished, out), names), strict=True))
-    missing = [entry for entry in names if there[entry[1]] is None]
-    done = {name: shard for name, shard in there.items() if shard}
-    total = sum(len(samples) for _, _, samples in names)
-    before = total - sum(len(samples) for _, _, samples in missing)
-    disable = None if show_progress else True
-    with tqdm(total=total, initial=before, unit=" images", disable=disable, leave=False) as bar:
+    work = {name: (part, samples) for set_, part in parts.items() for name, samples in plan.shards(set_)}
+    total = sum(len(samples) for _, samples in work.values())
+    done: dict[str, Shard] = {}
+    with tqdm(total=total, unit=" images", disable=None if show_progress else True, leave=False) as bar:
+        for name, shard in zip(work, pool.map(partial(finished, out), work), strict=True):
+            if shard:
+                done[name] = shard
+                bar.update(len(work[name][1]))
         _check_broken(out, done, total, options.max_broken)
-        tasks = (partial(_encode, parts[part], chunk, plan) for part, _, some in missing for chunk in _chunks(some))
+        missing = {name: entry for name, entry in work.items() if name not in done}
+        chunks = ((part, chunk) for part, samples in missing.values() for chunk in _chunks(samples))
+        tasks = (partial(_encode, part, chunk, plan) for part, chunk in chunks)
         encoded = _in_order(pool, tasks, ahead=8 * (options.jobs or cores()))
-        for _, name, samples in missing:
+        for name, (_, samples) in missing.items():
             done[name] = write_shard(out, name, plan.shape, _following(encoded, samples, bar))
             _check_broken(out, done, total, options.max_broken)
-    return {part: [done[name] for name, _ in plan.shards(part)] for part in parts}
-
-
-def _finished(out: Path, entry: tuple[str, str, range]) -> Shard | None:
-    return finished(out, entry[1])
+    return {set_: [done[name] for name, _ in plan.shards(set_)] for set_ in parts}
 
 
 def _check_broken(out: Path, done: Mapping[str, Shard], total: int, limit: float) -> None:
