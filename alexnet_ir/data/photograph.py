@@ -39,9 +39,9 @@ def read_photograph(content: bytes) -> Image:
         raise missing_extra(failure) from None
     try:
         with Image.open(io.BytesIO(content)) as image:
-            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-            upright = _jpeg(content, image) or _rgb(image)
-            return upright.transpose(Image.Transpose[turn]) if turn else upright
+            read = _jpeg(content, image) or _rgb(image)
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))  # asked now: Pillow turns TIFFs as it loads them
+            return read.transpose(Image.Transpose[turn]) if turn else read
     except UnidentifiedImageError:
         raise BrokenImageError("no image of a kind that Pillow reads") from None
     except BrokenImageError:
