@@ -266,10 +266,10 @@ RNG = np.random.default_rng(5)
 BATCHES = [(RNG.normal(size=(16, 2, 6, 6)).astype(np.float32), RNG.integers(0, 3, 16)) for _ in range(8)]
 
 
-def trained(steps: int, **settings: str) -> list[dict[str, Any]]:
+def trained(steps: int, devices: str = "cpu", **settings: str) -> list[dict[str, Any]]:
     """A few updates under a recipe's control, and the states before each of them and after the last."""
     compiled = alexnet_ir.compile(TEXT, settings={f"train.{key}": value for key, value in settings.items()})
-    step, control = compiled.trainer(devices="cpu"), Control(compiled.model, STEPS)
+    step, control = compiled.trainer(devices=devices), Control(compiled.model, STEPS)
     states = []
     for images, labels in BATCHES[:steps]:
         control.steer(step)
@@ -278,9 +278,10 @@ def trained(steps: int, **settings: str) -> list[dict[str, Any]]:
     return [*states, step.states()]
 
 
+@pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
 @pytest.mark.parametrize("optimizer", ["sgd(lr = 0.05, momentum = 0.9, weight_decay = 0.1)", "adam(lr = 0.01)"])
-def test_what_is_frozen_stays_to_the_bit_though_it_had_momentum(optimizer: str) -> None:
-    states = trained(6, optimizer=optimizer, events="[at(steps(3), freeze(stage))]")
+def test_what_is_frozen_stays_to_the_bit_though_it_had_momentum(optimizer: str, devices: str) -> None:
+    states = trained(6, devices, optimizer=optimizer, events="[at(steps(3), freeze(stage))]")
     moved = {name for name in states[0] if not np.array_equal(states[3][name], states[6][name])}
     parameters = {name for name in states[0] if name.startswith("stage/") and name.endswith((".weight", ".bias"))}
     assert len(parameters) == 4
