@@ -31,9 +31,10 @@ def _listed(found: Iterable[Checked], model: Model) -> Iterator[Checked]:
     """Print each as it comes; those that are wrong."""
     names = [layer.path for layer in model.layers] + list(model.graph.states)
     width = max(map(len, names))
+    print(f"  {'':{width}}  {'':22}  {'off by':7}  at most")
     for checked in found:
-        verdict = "ok" if checked.ok else f"wrong: more than {checked.limit:.0e}"
-        print(f"  {checked.layer:{width}}  {checked.what:22}  {checked.error:.1e}  {verdict}", flush=True)
+        figures = f"{checked.error:7.1e}  {checked.limit:7.1e}  {'ok' if checked.ok else 'wrong'}"
+        print(f"  {checked.layer:{width}}  {checked.what:22}  {figures}", flush=True)
         if not checked.ok:
             yield checked
 

@@ -130,14 +130,14 @@ def check_parameters(model: Model, setup: Setup, seed: int = 0) -> Iterator[Chec
     graph = gradient_graph(model)
     (image,) = (name for name in graph.inputs if "." not in name)
     classes = graph.tensor(graph.outputs[SCORE]).shape[1]
-    batch = {
+    given: dict[str, Any] = {
         image: random.standard_normal((model.batch, *model.image)).astype(np.float32),
         LABEL: random.integers(classes, size=model.batch, dtype=np.int32),
     }
-    given = batch | {name: value for name, value in ((SEED, seed), (STEP, 0)) if name in plan.inputs}
+    given |= {name: value for name, value in ((SEED, seed), (STEP, 0)) if name in plan.inputs}
     found = setup.backend.build(plan, setup.backend.storage(plan, values)).run(given)
     outputs = {name: graph.outputs[gradient(name)] for name in graph.states if gradient(name) in graph.outputs}
-    given = dict(values) | given
+    given |= values
     expected, rounded = (_values(graph, given, outputs.values(), float_) for float_ in (np.float64, np.float32))
     least, times = LIMITS[setup.backend.precision if isinstance(setup.backend, CudaBackend) else "fp32"]
     norms = {name: float(np.linalg.norm(expected[value])) for name, value in outputs.items()}
