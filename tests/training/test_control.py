@@ -329,7 +329,7 @@ def train(folder: Path, *flags: str) -> list[dict[str, Any]]:
     """A run by the command line, and its metrics."""
     (folder / "model.alx").write_text(RUN)
     run = [] if "--resume" in flags else [str(folder / "model.alx"), "--run-dir", str(folder / "run")]
-    assert main(["train", *run, "--devices", "cpu", *flags]) == 0
+    assert main(["train", *run, "--devices", "cpu", "--no-pictures", *flags]) == 0
     return read_metrics(folder / "run")
 
 

@@ -52,7 +52,7 @@ def test_nothing_in_common_is_an_error() -> None:
 
 
 def train(*flags: object) -> int:
-    return main(["train", *map(str, flags), "--devices", "cpu"])
+    return main(["train", *map(str, flags), "--devices", "cpu", "--no-pictures"])
 
 
 def weights(run: Path) -> dict[str, Any]:
