@@ -36,10 +36,11 @@ class Tally:
 
 @dataclass
 class Progress:
-    """What a run knows beside its net. `best` is the lowest top-1 error so far, None before the first; `judged` and
-    `finished` are after how many updates it was evaluated last, and came to its end."""
+    """What a run knows beside its net. `lr` is the rate of the last update, `best` the lowest top-1 error so far, None
+    before the first; `judged` and `finished` are after how many updates it was evaluated last, and came to its end."""
 
     tally: Tally = field(default_factory=Tally)
+    lr: float = 0.0
     best: float | None = None
     last: EpochMetrics | None = None
     judged: int = 0
@@ -120,12 +121,16 @@ class Checkpoints:
         started = time.monotonic()
         try:
             self.folder.mkdir(exist_ok=True)
-            write_durably(self.folder / f"step-{checkpoint.saved.step:09d}.safetensors", checkpoint.to_bytes())
+            write_durably(self.path(checkpoint.saved.step), checkpoint.to_bytes())
             for old in self.paths()[self.keep :]:
                 old.unlink()
         finally:
             now = time.monotonic()
             self._next = now + max(LEAST_SECONDS, SHARE * (now - started))
+
+    def path(self, step: int) -> Path:
+        """Of the one after so many updates."""
+        return self.folder / f"step-{step:09d}.safetensors"
 
     def paths(self) -> list[Path]:
         """The newest first."""

@@ -82,6 +82,7 @@ class TrainingRun:
     def begin(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         """Start in a new folder, with a checkpoint of what nothing was done to."""
         self._open(folder, environment)
+        folder.describe(resolved(self.model), environment)
         self._write()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -104,17 +105,18 @@ class TrainingRun:
         """Take the run up in its folder from the checkpoint that it was restored from; `changes` are what is new."""
         self._open(folder, environment)
         self.checkpoints.tidy(self.step.steps)
-        folder.log("resume", self.step.steps, changes=dict(changes))
-        before, rate = self._rate_before(checkpoint), self.control.at(self.step.steps).lr
-        if rate != before:
-            self._log_rate(rate, f"it was {before:g} before the run was taken up")
+        name = self.checkpoints.path(self.step.steps).name
+        folder.log("resume", self.step.steps, checkpoint=name, changes=dict(changes))
         if changes:
+            before, rate = self._rate_before(checkpoint), self.control.at(self.step.steps).lr
+            if rate != before:
+                self._log_rate(rate, f"it was {before:g} before the run was taken up")
+            folder.describe(resolved(self.model), environment)
             self._write()  # so that a kill does not take them back
 
     def _open(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         self.folder, self.environment = folder, environment
         self.checkpoints = Checkpoints(folder.path, self.options.keep, self.options.checkpoint_every)
-        folder.describe(resolved(self.model), environment)
 
     def _check_data(self, checkpoint: Checkpoint) -> None:
         ours, theirs = self.preprocessing.mean, checkpoint.saved.mean
@@ -161,11 +163,11 @@ class TrainingRun:
     def _train(self, bar: tqdm[Never]) -> None:
         with closing(self._batches()) as batches:
             while True:
-                self._interrupt.check()
                 if self._ends_epoch():
                     self._end_epoch()
                 if self.control.done(self.step.steps) is not None:
                     return
+                self._interrupt.check()
                 self._update(batches)
                 self._show(bar)
                 if self.checkpoints.due(self.step.steps):
@@ -192,6 +194,7 @@ class TrainingRun:
         if not math.isfinite(loss):
             raise self._diverged(f"the loss is {loss} at step {self.step.steps}")
         tally.steps, tally.loss, tally.wrong = tally.steps + 1, tally.loss + loss, tally.wrong + wrong
+        self.progress.lr = self.step.lr
         self._whole = True
         if self.step.steps % self.every == 0:
             self.folder.log("step", self.step.steps, loss=loss, lr=self.step.lr)
@@ -239,7 +242,7 @@ class TrainingRun:
         progress, tally = self.progress, self.progress.tally
         errors = evaluate(self.step, self.data.eval, self.preprocessing, predict=self._predict)
         metrics = EpochMetrics(
-            tally.epoch + 1, self.step.steps, self.step.lr, tally.loss / tally.steps, tally.wrong / tally.steps,
+            tally.epoch + 1, self.step.steps, progress.lr, tally.loss / tally.steps, tally.wrong / tally.steps,
             errors.images, errors.top1, errors.top5, tally.steps * self.model.batch / tally.seconds, tally.seconds,
             tally.waited,
         )  # fmt: skip

@@ -44,7 +44,7 @@ class _Lines:
     tried again with the next line."""
 
     def __init__(self, path: Path, size: int) -> None:
-        self.path, self.size, self._pending = path, size, b""
+        self.path, self.size, self._pending, self._synced = path, size, b"", False
 
     def add(self, line: str) -> None:
         self._pending += line.encode()
@@ -53,6 +53,8 @@ class _Lines:
 
     def flush(self, *, sync: bool = False) -> None:
         """Write what is pending, behind what counts: what lies beyond was left by a run that was killed."""
+        if self._synced and not self._pending:
+            return
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
             self.size = min(self.size, file.seek(0, os.SEEK_END))
             file.truncate(self.size)
@@ -62,7 +64,7 @@ class _Lines:
             if sync:
                 os.fsync(file.fileno())
         self.size += len(self._pending)
-        self._pending = b""
+        self._pending, self._synced = b"", sync
 
 
 class RunFolder:

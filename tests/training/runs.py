@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import load_file
+
+from alexnet_ir.ir.op import Array
 from alexnet_ir.training.checkpoint import Checkpoint, Checkpoints
 from alexnet_ir.training.run import read_metrics
 
@@ -31,6 +35,9 @@ def newest(run: Path) -> Checkpoint:
 def everything(run: Path) -> dict[str, Any]:
     """What a finished run comes to, bit for bit."""
     last = newest(run)
-    weights = {name: (run / name).read_bytes() for name in ("final.safetensors", "best.safetensors")}
-    states = {name: value.tobytes() for name, value in last.states.items()}
-    return {"metrics": lines(run), "table": table(run), "step": last.saved.step, "states": states} | weights
+    weights = {name: bits(load_file(run / name)) for name in ("final.safetensors", "best.safetensors")}
+    return {"metrics": lines(run), "table": table(run), "step": last.saved.step, "states": bits(last.states)} | weights
+
+
+def bits(tensors: Mapping[str, Array]) -> dict[str, bytes]:
+    return {name: value.tobytes() for name, value in tensors.items()}

@@ -25,7 +25,7 @@ def a_checkpoint(step: int = 8) -> Checkpoint:
     """Of a run of 6 steps an epoch."""
     weights = {"conv.weight": RNG.normal(size=(4, 2, 3, 3)).astype(np.float32), "scale": np.float32(3).reshape(())}
     metrics = EpochMetrics(1, 6, 0.1, 1 / 3, 0.1, 10, 0.2, 0.0, 123.4, 0.5, 0.1)
-    progress = Progress(Tally(*divmod(step, 6), 0.1 + 0.2, 1e-300, 0.7, 0.1), 0.2, metrics, 6, 0)
+    progress = Progress(Tally(*divmod(step, 6), 0.1 + 0.2, 1e-300, 0.7, 0.1), 0.05, 0.2, metrics, 6, 0)
     saved = Saved(
         weights, "alx 1\n", "model.alx", {"settings": {"net.act": "tanh"}}, ("a", "ü"),
         RNG.normal(size=(2, 6, 6)).astype(np.float32), "0.1", 5, step,
