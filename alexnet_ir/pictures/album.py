@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from alexnet_ir.data.dataset import Dataset, Split
 from alexnet_ir.data.preprocessing import Preprocessing
-from alexnet_ir.diagnostics import Source
+from alexnet_ir.diagnostics import AlexnetError, Source
 from alexnet_ir.dsl.model import Choice, load
 from alexnet_ir.durable import write_durably
 from alexnet_ir.pictures.answers import Answer, answers_png
 from alexnet_ir.pictures.canvas import EXTRA, MISSING, installed
 from alexnet_ir.pictures.curves import run_curves
-from alexnet_ir.pictures.kernels import first_kernels, kernels_png
+from alexnet_ir.pictures.kernels import Kernels, first_kernels, kernels_png
 from alexnet_ir.pictures.neighbours import Shown, neighbours_png
 from alexnet_ir.pictures.page import ANSWERS, CAPTIONS, CURVES, KERNELS, NEIGHBOURS, page
 from alexnet_ir.training.evaluate import scored, softmax
@@ -34,11 +34,16 @@ SHARE, FIRST = 0.05, 2.0
 """Of the time of a run, what pictures may take; the seconds that they are thought to take before any was made."""
 
 
+Make = Callable[[], bytes | None]
+"""Draws a picture, where there is something to draw."""
+
+
 class Album(Observer):
-    """Draws pictures of a run, and never ends it: what goes wrong is said once."""
+    """Draws pictures of a run, and never ends it: what goes wrong with one is said once."""
 
     def __init__(self) -> None:
-        self._seconds, self._last, self._step, self._failed = FIRST, 0.0, -1, False
+        self._seconds, self._last, self._step = FIRST, 0.0, -1
+        self._failed: set[str] = set()
         self._features: Features | None = None
 
     def at_start(self, run: TrainingRun) -> None:
@@ -56,49 +61,61 @@ class Album(Observer):
     def _draw(self, run: TrainingRun) -> None:
         begin = time.monotonic()
         path = run.folder.path
-        try:
-            if installed() and self._step != run.step.steps:
-                (path / PICTURES).mkdir(exist_ok=True)
-                for name, picture in self._pictures(run).items():
-                    write_durably(path / PICTURES / name, picture)
-            self._step = run.step.steps
-            write_durably(path / PAGE, page(path, kept_pictures(path), _missing()).encode())
-        except Exception as failure:
-            if not self._failed:
-                run.say(f"a picture could not be drawn: {failure}")
-            self._failed = True
-        self._last = time.monotonic()
+        if installed() and self._step != run.step.steps:
+            for name, make in self._pictures(run).items():
+                self._write(run, f"{PICTURES}/{name}", make)
+        self._write(run, PAGE, lambda: page(path, kept_pictures(path), _missing()).encode())
+        self._step, self._last = run.step.steps, time.monotonic()
         self._seconds = self._last - begin
 
-    def _pictures(self, run: TrainingRun) -> dict[str, bytes]:
+    def _write(self, run: TrainingRun, name: str, make: Make) -> None:
+        path = run.folder.path / name
+        try:
+            if content := make():
+                path.parent.mkdir(exist_ok=True)
+                write_durably(path, content)
+        except Exception as failure:
+            if name not in self._failed:
+                run.say(f"{path} could not be drawn: {failure}")
+            self._failed.add(name)
+
+    def _pictures(self, run: TrainingRun) -> dict[str, Make]:
         net, data, preprocessing = run.step, run.data, run.preprocessing
-        self._features = self._features or features(net, preprocessing)
-        kernels = first_kernels(run.model, net.weights, net.compiled.placing)
-        found = {
-            CURVES: run_curves(read_metrics(run.folder.path)),
-            KERNELS: kernels and kernels_png(kernels),
-            ANSWERS: answers_png(_answers(net, data, preprocessing), data.classes),
-            NEIGHBOURS: neighbours_png(list(_neighbours(self._features, data))),
+
+        def neighbours() -> bytes:
+            self._features = self._features or features(net, preprocessing)
+            return neighbours_png(list(_neighbours(self._features, data)))
+
+        return {
+            CURVES: lambda: run_curves(read_metrics(run.folder.path)),
+            KERNELS: lambda: _kernels(first_kernels(run.model, net.weights, net.compiled.placing)),
+            ANSWERS: lambda: answers_png(_answers(net, data, preprocessing), data.classes),
+            NEIGHBOURS: neighbours,
         }
-        return {name: picture for name, picture in found.items() if picture is not None}
 
 
 def page_of(run: Path) -> str:
-    """The page of any run, with the pictures in its folder; the curves are those of now, and where none was drawn
-    before the run was killed, the kernels are those of the weights that it left."""
+    """The page of any run, with the pictures in its folder; the curves are those of now, and where no kernels were
+    drawn before the run was killed, they are those of the weights that it left."""
     pictures = kept_pictures(run)
     if installed():
-        pictures |= _drawn(CURVES, run_curves(read_metrics(run)))
-        path = weights_path(run)
-        if KERNELS not in pictures and path.exists():
-            saved = read_weights(path)
-            kernels = first_kernels(load(Source(saved.model_path, saved.model), Choice(**saved.choice)), saved.tensors)
-            pictures |= _drawn(KERNELS, kernels and kernels_png(kernels))
+        fresh = {CURVES: run_curves(read_metrics(run))}
+        fresh |= {} if KERNELS in pictures else {KERNELS: _kernels(_kernels_left(run))}
+        pictures |= {name: picture for name, picture in fresh.items() if picture}
     return page(run, pictures, _missing())
 
 
-def _drawn(name: str, picture: bytes | None) -> dict[str, bytes]:
-    return {} if picture is None else {name: picture}
+def _kernels_left(run: Path) -> Kernels | None:
+    """The kernels of a run's weights; None where there are no weights, or damaged ones."""
+    try:
+        saved = read_weights(weights_path(run))
+    except AlexnetError:
+        return None
+    return first_kernels(load(Source(saved.model_path, saved.model), Choice(**saved.choice)), saved.tensors)
+
+
+def _kernels(found: Kernels | None) -> bytes | None:
+    return kernels_png(found) if found else None
 
 
 def _missing() -> str:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from alexnet_ir.pictures.canvas import axes_at, draw, photograph
+from alexnet_ir.pictures.canvas import axes_at, draw, photograph, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE, TEXT, GAP = 128, 26, 28
 """In pixels: of an image, of the line above it, between the first column and the others."""
+LETTERS = 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,4 +39,4 @@ def _paint(rows: Sequence[tuple[Shown, Sequence[Shown]]], figure: Figure) -> Non
             left, top = column * SIDE + (GAP if column else 0), row * (SIDE + TEXT) + TEXT
             axes = axes_at(figure, left + 4, top, SIDE - 8, SIDE - 8)
             photograph(axes, shown.image)
-            axes.set_title(shown.text, fontsize=9, pad=3, fontweight=None if column else "bold")
+            axes.set_title(shortened(shown.text, LETTERS), fontsize=8.5, pad=3, fontweight=None if column else "bold")

@@ -46,15 +46,16 @@ body { margin: 0 auto; max-width: 1040px; padding: 24px; background: var(--paper
   font: 15px/1.5 system-ui, sans-serif }
 h1 { margin: 0; font-size: 26px } h2 { margin: 32px 0 8px; font-size: 19px }
 p { margin: 4px 0 } .quiet { color: var(--quiet) }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin: 20px 0 }
-.tile { padding: 10px 14px }
-.tile b { display: block; font-size: 22px } .tile span { color: var(--quiet); font-size: 13px }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(122px, 1fr)); gap: 12px; margin: 20px 0 }
+.tile { padding: 10px 12px }
+.tile b { display: block; font-size: 21px } .tile span { color: var(--quiet); font-size: 13px }
 .box { max-height: 420px; overflow: auto }
 .tile, .box { background: var(--card); border: 1px solid var(--rule); border-radius: 8px }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px }
 th, td { padding: 5px 10px; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top }
 th { position: sticky; top: 0; background: var(--card); white-space: nowrap }
 tr:last-child td { border-bottom: 0 }
+.told td:last-child { width: 100% }
 .numbers th, .numbers td { text-align: right; white-space: nowrap }
 pre { margin: 0; padding: 12px 16px; font: 13px/1.45 ui-monospace, monospace }
 figure { margin: 0; padding: 12px; overflow: auto; background: #fff; border: 1px solid var(--rule); border-radius: 8px }
@@ -91,7 +92,7 @@ def _head(run: Path, records: Sequence[Record], environment: Record) -> Iterator
     epochs, finals = _of(records, "epoch"), _of(records, "final")
     step = max((int(r["step"]) for r in records), default=0)
     state = "finished" if finals else "not at its end: running, stopped or killed"
-    when = str(environment.get("started", ""))
+    when = str(environment.get("started", "")).replace("T", " ").replace("+00:00", " UTC")
     yield f"<h1>{escape(run.resolve().name)}</h1>"
     yield f'<p class="quiet">{escape(", ".join(filter(None, (when, state, counted(len(epochs), "epoch")))))}</p>'
     yield '<div class="tiles">'
@@ -136,7 +137,7 @@ def _happened(records: Sequence[Record]) -> Iterator[str]:
         if (text := _told(record))
     ]  # fmt: skip
     if rows:
-        yield from _section("What happened", _table(("step", "", ""), rows))
+        yield from _section("What happened", _table(("step", "what", ""), rows, "told"))
 
 
 def _told(record: Record) -> str:

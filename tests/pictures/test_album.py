@@ -87,7 +87,7 @@ def test_pictures_wait_until_they_have_cost_little(tmp_path: Path, monkeypatch: 
     clock = SimpleNamespace(now=0)
     drawn: list[int] = []
 
-    def pictures(self: album.Album, run: object) -> dict[str, bytes]:
+    def pictures(self: album.Album, run: object) -> dict[str, object]:
         drawn.append(clock.now)
         clock.now += 1
         return {}
@@ -110,14 +110,26 @@ def test_pictures_wait_until_they_have_cost_little(tmp_path: Path, monkeypatch: 
 def test_a_picture_that_fails_ends_no_run_and_is_told_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(album, "FIRST", 0.0)
-    monkeypatch.setattr(album, "write_durably", fail)
+    monkeypatch.setattr(album, "SHARE", 1e9)
+    monkeypatch.setattr(album, "kernels_png", fail)
     assert main(["train"]) == 0
-    assert capsys.readouterr().out.count("a picture could not be drawn") == 1
-    assert (RUN / "final.safetensors").exists()
+    said = [line for line in capsys.readouterr().out.splitlines() if "could not be drawn" in line]
+    assert said == ["runs/model-1/pictures/kernels.png could not be drawn: [Errno 28] No space left on device"]
+    assert {path.name for path in (RUN / "pictures").iterdir()} == FOUR - {"kernels.png"}
+    assert len(read(RUN / "report.html").sources) == 3
+
+
+def test_a_net_without_a_hidden_layer_has_the_other_pictures(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = model.read_text()
+    begin, end = text.index("-> conv1"), text.index("-> fc1")
+    model.write_text(text[:begin] + "-> flatten " + text[end:])
+    assert main(["train"]) == 0
+    assert "neighbours.png could not be drawn: error: Tiny has no layer between" in capsys.readouterr().out
+    assert {path.name for path in (RUN / "pictures").iterdir()} == FOUR - {"neighbours.png"}
 
 
 def test_without_matplotlib_one_line_says_what_draws_them(
