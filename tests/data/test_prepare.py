@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from alexnet_ir.data.container.layout import MANIFEST
 from alexnet_ir.data.container.reading import Container, open_container
@@ -151,6 +152,21 @@ def kaggle(root: Path) -> None:
     put(root / "LOC_val_solution.csv", "\n".join(["ImageId,PredictionString", *lines]))
 
 
+def devkit(root: Path) -> None:
+    """As it is unpacked: its own numbers, from 1, in another order than the ids, and families of classes among them."""
+    order = {IDS[2]: 1, IDS[0]: 2, IDS[1]: 3, "n00001740": 4}
+    synsets = np.zeros(4, [("ILSVRC2012_ID", object), ("WNID", object), ("words", object), ("num_children", object)])
+    for place, (id_, number) in enumerate(order.items()):
+        synsets[place] = (number, id_, f"the {id_}", 3 * (number == 4))
+    folder = root / "ILSVRC2012_devkit_t12" / "data"
+    put(folder / "ILSVRC2012_validation_ground_truth.txt", "".join(f"{order[IDS[n]]}\n" for n in VAL_LABELS))
+    savemat(folder / "meta.mat", {"synsets": synsets})
+
+
+def in_order_of_names(root: Path) -> None:
+    put(root / "val.txt", "".join(f"{IDS[label]}\n" for label in VAL_LABELS))
+
+
 def tiny(root: Path) -> None:
     lines = [f"{name}\t{IDS[label]}\t0\t32\t44\t62" for name, label in zip(VAL, VAL_LABELS, strict=True)]
     put(root / "val" / "val_annotations.txt", "\n".join(lines))
@@ -160,12 +176,16 @@ def by_folder(name: str, label: int) -> str:
     return f"{IDS[label]}/{name}"
 
 
-@pytest.mark.parametrize("form", ["tars", "flat", "by class", "kaggle", "tiny imagenet"])
+@pytest.mark.parametrize("form", ["tars", "devkit", "flat", "ids", "by class", "kaggle", "tiny imagenet"])
 def test_imagenet(form: str, tmp_path: Path) -> None:
     root = tmp_path / "imagenet"
     match form:
         case "tars":
             caffe(imagenet_tars(root))
+        case "devkit":
+            devkit(imagenet_tars(root))
+        case "ids":
+            in_order_of_names(imagenet_folders(root))
         case "flat":
             caffe(imagenet_folders(root))
         case "by class":
@@ -198,17 +218,20 @@ def test_labels_that_are_named(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "no list of their labels"),
-        ("1\n2\n3\n", "line 1: expected lines of an image's name and its class"),
-        ("1\n2\n3\n", "as the devkit does"),
-        ("ILSVRC2012_val_00000001.JPEG 3\n", "line 1"),
-        ("name label\nILSVRC2012_val_00000001.JPEG n99999999\n", "line 2"),
+        ("1\n2\n3\n", "expected a line for each of the 7 images, found 3"),
+        ("1\n" * 7, "val/meta.mat: expected the devkit's list of classes"),
+        ("n00000000\n" * 7, "found `n00000000`"),
+        ("ILSVRC2012_val_00000001.JPEG 3\n", "a number below 3, found `3`"),
+        ("name label\nILSVRC2012_val_00000001.JPEG n99999999\n", "found `n99999999`"),
+        ("name label\nILSVRC2012_val_00000001.JPEG\n", "found ``"),
+        ("labels\nILSVRC2012_val_00000001.JPEG 0\n", "found ``"),
         ("ILSVRC2012_val_00000001.JPEG 0\n", "6 of the 7 images"),
     ],
 )
 def test_labels_that_do_not_do(text: str | None, message: str, tmp_path: Path) -> None:
     root = imagenet_folders(tmp_path / "imagenet")
     if text is not None:
-        put(root / "val.txt", text)
+        put(root / "val" / "val.txt", text)
     assert message in refusal(root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -16,6 +16,7 @@ from alexnet_ir.data.container.layout import MANIFEST, PLAN
 from alexnet_ir.data.prepare.labels import (
     CLASS_LISTS,
     LABEL_LISTS,
+    LISTS,
     find,
     in_order,
     read_classes,
@@ -113,9 +114,8 @@ def _listed(evaluation: Files, lists: Lists, ids: tuple[str, ...]) -> list[str]:
     where, files = evaluation.root, evaluation.files
     path = lists.labels or find([where, *lists.beside], LABEL_LISTS)
     if path is None:
-        helps = ("--labels FILE names it: Caffe's val.txt, Kaggle's LOC_val_solution.csv, or lines `NAME WNID`",)
-        raise error(f"{where}: the images lie in no class's folder, and no list of their labels is beside", helps=helps)
-    labels = read_labels(path, ids)
+        raise error(f"{where}: the images lie in no class's folder, and no list of their labels is beside", helps=LISTS)
+    labels = read_labels(path, ids, [file.name for file in files])
     missing = [file.name for file in files if stem(file.name) not in labels]
     if missing:
         raise error(f"{path}: {len(missing)} of the {len(files)} images of {where} are not in it, such as {missing[0]}")

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from alexnet_ir.diagnostics import AlexnetError, error
+from alexnet_ir.diagnostics import error
 
+DEVKIT = "ILSVRC2012_devkit_t12/data"
 CLASS_LISTS = ("synset_words.txt", "LOC_synset_mapping.txt")
-LABEL_LISTS = ("val.txt", "LOC_val_solution.csv", "val_annotations.txt")
-_TWO_COLUMNS = "lines of an image's name and its class, a number from 0 or the id of a class"
+LABEL_LISTS = (
+    "val.txt",
+    "LOC_val_solution.csv",
+    "val_annotations.txt",
+    "ILSVRC2012_validation_ground_truth.txt",
+    f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt",
+)
+LISTS = (
+    "--labels FILE names a list: Caffe's val.txt, Kaggle's LOC_val_solution.csv, the devkit's ground truth beside its "
+    "meta.mat, or lines `NAME WNID`",
+)
+META = "meta.mat"
+"""In the devkit, beside its list of labels: which class has which number."""
 
 
 def find(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
@@ -34,21 +47,46 @@ def in_order(ids: Iterable[str], named: Mapping[str, str]) -> tuple[tuple[str, .
     return ordered, tuple(named.get(id_, id_) for id_ in ordered)
 
 
-def read_labels(path: Path, ids: Sequence[str]) -> dict[str, str]:
-    """The class's id by the image's name without folder and suffix. A number counts in `ids`. Further columns (boxes)
-    and the headline of a table are passed over."""
-    found = {}
-    known = set(ids)
-    for number, line in enumerate(_lines(path), 1):
-        name, _, rest = line.replace(",", " ", 1).partition(" ") if "," in line else line.partition(" ")
-        words = rest.split()
-        if words and words[0].isdecimal() and int(words[0]) < len(ids):
-            found[stem(name)] = ids[int(words[0])]
-        elif words and words[0] in known:
-            found[stem(name)] = words[0]
-        elif number > 1 or not words or words[0].isdecimal():
-            raise _wrong(path, number, line, len(ids))
-    return found
+def read_labels(path: Path, ids: Sequence[str], images: Iterable[str]) -> dict[str, str]:
+    """The class's id by the stem of an image's name, of lines `NAME CLASS`, or `CLASS` for the images in the order of
+    their names. A class is an id, a number that counts in `ids`, or, where it stands alone, the devkit's number.
+    Further columns (boxes) and a table's headline are passed over."""
+    rows = [line.replace(",", " ", 1).split() for line in _lines(path)]
+    if all(len(row) == 1 for row in rows):
+        images, classes = sorted(map(stem, images)), [row[0] for row in rows]
+        if len(classes) != len(images):
+            raise error(f"{path}: expected a line for each of the {len(images)} images, found {len(classes)}")
+        numbers = _devkit_numbers(path.parent) if all(map(str.isdecimal, classes)) else {}
+    else:
+        rows = rows if all(word.isdecimal() or word in ids for word in rows[0][1:2]) else rows[1:]
+        images, classes = [stem(row[0]) for row in rows], [row[1] if len(row) > 1 else "" for row in rows]
+        numbers = {str(place): id_ for place, id_ in enumerate(ids)}
+    known = numbers | {id_: id_ for id_ in ids}
+    strange = next((class_ for class_ in classes if class_ not in known), None)
+    if strange is not None:
+        message = f"{path}: expected of each image its class, an id or a number below {len(ids)}, found `{strange}`"
+        raise error(message, helps=LISTS)
+    return {image: known[class_] for image, class_ in zip(images, classes, strict=True)}
+
+
+def _devkit_numbers(folder: Path) -> dict[str, str]:
+    """The id of each class by its number in the devkit, from 1."""
+    path = folder / META
+    if not path.is_file():
+        message = f"{path}: expected the devkit's list of classes, for labels that are its numbers, found nothing"
+        raise error(message, helps=LISTS)
+    try:
+        matlab = importlib.import_module("scipy.io")  # optional, and without types
+    except ImportError:
+        helps = ('pip install "alexnet-ir[examples]"', *LISTS)
+        raise error(f"{path} is read by SciPy, which is not installed", helps=helps) from None
+    try:
+        synsets = matlab.loadmat(path, squeeze_me=True)["synsets"]
+        return {
+            str(int(number)): str(id_) for number, id_ in zip(synsets["ILSVRC2012_ID"], synsets["WNID"], strict=True)
+        }
+    except Exception as problem:  # damaged files raise anything at all
+        raise error(f"{path}: expected the devkit's list of classes, found a damaged one ({problem!r})") from None
 
 
 def stem(name: str) -> str:
@@ -62,15 +100,3 @@ def _lines(path: Path) -> list[str]:
     except OSError as failure:
         raise error(f"{path}: {failure.strerror}") from None
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-
-
-def _wrong(path: Path, number: int, line: str, classes: int) -> AlexnetError:
-    notes: tuple[str, ...] = ()
-    if len(line.split()) == 1:
-        notes = ("numbers alone, as in ILSVRC2012_validation_ground_truth.txt, count the classes as the devkit does",)
-    helps = ("Caffe's val.txt and Kaggle's LOC_val_solution.csv are such lists: --labels FILE",)
-    return error(
-        f"{path}: line {number}: expected {_TWO_COLUMNS} (there are {classes}), found `{line[:60]}`",
-        notes=notes,
-        helps=helps,
-    )

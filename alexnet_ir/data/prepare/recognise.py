@@ -21,7 +21,7 @@ UNDERSTOOD = (
     "a folder of classes, each a folder of photographs",
     "a folder of photographs named n01440764_NAME, by their class",
     "the folder of CIFAR-10's batches, or of MNIST's idx files",
-    f"class names and their order: {' or '.join(CLASS_LISTS)}; labels: {', '.join(LABEL_LISTS)}, or --labels FILE",
+    f"class names and their order: {' or '.join(CLASS_LISTS)}; labels: {', '.join(LABEL_LISTS[:4])}, or --labels FILE",
 )
 
 
