@@ -12,6 +12,9 @@ from alexnet_ir.training.diagnosis.gradients import Checked, check_ops, check_pa
 from alexnet_ir.training.diagnosis.overfit import Learnt, overfit
 from alexnet_ir.training.loop import TrainingRun
 
+SHOWN = 3
+"""Wrong gradients of which the line is shown: one mistake spoils all that comes before it."""
+
 
 def check_gradients(model: Model, setup: Setup) -> int:
     """Print a line for every gradient; AlexnetError, which shows their lines, where some are wrong."""
@@ -22,7 +25,7 @@ def check_gradients(model: Model, setup: Setup) -> int:
     print(f"\nparameters, as {', '.join(setup.devices)} computes them, against the meanings in float64:")
     wrong += _listed(check_parameters(small, setup), small)
     if wrong:
-        raise AlexnetError(map(_wrong, wrong))
+        raise AlexnetError(_wrong(checked, len(wrong)) for checked in wrong[:SHOWN])
     print("\nall of them are right")
     return 0
 
@@ -39,12 +42,13 @@ def _listed(found: Iterable[Checked], model: Model) -> Iterator[Checked]:
             yield checked
 
 
-def _wrong(checked: Checked) -> Diagnostic:
+def _wrong(checked: Checked, count: int) -> Diagnostic:
+    others = [f"it is one of {count} that are wrong, all in the table"] if count > SHOWN else []
     return Diagnostic(
         "",
-        f"{checked.layer}: the gradient ({checked.what}) is off by {checked.error:.1e}, more than {checked.limit:.0e}",
+        f"{checked.layer} ({checked.what}): the gradient is off by {checked.error:.1e}, more than {checked.limit:.1e}",
         checked.span,
-        notes=("the net is not at fault: this is a mistake in alexnet-ir",),
+        notes=(*others, "the net is not at fault: this is a mistake in alexnet-ir"),
         helps=("report it, with the model file", "on a CPU, --conv exact and --devices reference run other kernels"),
     )
 

@@ -123,10 +123,21 @@ def _came_out_finite(message: str, good: int, step: TrainingStep, notes: list[st
     return error(
         message,
         span=recipe_of(step.model).span,
-        notes=[f"made again by the ops' meanings, step {good + 1} comes out finite", *notes],
-        helps=["so rounding decides, or a kernel is wrong: `train --check-gradients` holds the kernels against the "
-               "meanings", "kernels that round less: --conv exact on a CPU, --precision fp32 on a GPU"],
-    )  # fmt: skip
+        notes=[f"made again by the ops' meanings, step {good + 1} comes out finite: rounding decides", *notes],
+        helps=[
+            _lower_rate(step),
+            "kernels that round less: --conv exact on a CPU, --precision fp32 on a GPU",
+            "`train --check-gradients` tells whether a kernel is wrong",
+        ],
+    )
+
+
+def _lower_rate(step: TrainingStep) -> str:
+    optimizer = recipe_of(step.model).optimizer
+    settings = asdict(optimizer) | {"lr": min(step.lr / 10, 0.01)}
+    defaults = defaults_of(type(optimizer))
+    written = ", ".join(f"{name} = {value:g}" for name, value in settings.items() if value != defaults.get(name))
+    return f"lower the learning rate, {step.lr:g}: --set 'train.optimizer={optimizer.name}({written})'"
 
 
 def _what(finding: Finding, good: int) -> str:
@@ -143,7 +154,6 @@ def _what(finding: Finding, good: int) -> str:
 def _helps(finding: Finding, step: TrainingStep, good: int, image: float, limit: float) -> Iterator[str]:
     """What may mend it, the likeliest first."""
     op, largest = finding.node.op, max(finding.largest.values(), default=0.0)
-    optimizer, lr = recipe_of(step.model).optimizer, step.lr
     if isinstance(op, Input):
         yield "the data hold it, or a transform of the `data` section makes it: no rate will help"
         return
@@ -155,10 +165,7 @@ def _helps(finding: Finding, step: TrainingStep, good: int, image: float, limit:
     elif largest > limit**0.5 and not isinstance(op, UpdateOp):
         yield f"sums, products and squares of values like {largest:.3g} overflow: floats end at {limit:.2g}"
     if good > 0 or isinstance(op, UpdateOp):
-        settings = asdict(optimizer) | {"lr": min(lr / 10, 0.01)}
-        defaults = defaults_of(type(optimizer))
-        written = ", ".join(f"{name} = {value:g}" for name, value in settings.items() if value != defaults.get(name))
-        yield f"lower the learning rate, {lr:g}: --set 'train.optimizer={optimizer.name}({written})'"
+        yield _lower_rate(step)
     else:
         yield "it is the first step, so no update made these numbers: initial weights or images are too large"
     if image > 16:

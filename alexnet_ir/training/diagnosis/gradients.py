@@ -30,11 +30,10 @@ STEP_SIZE = 1e-5
 """Of the differences: rounding leaves 1e-11 of a value, and curvature as little."""
 SLOPE_LIMIT = 1e-6
 """What a right gradient stays far below."""
-LIMITS = {"fp32": (1e-4, 10), "tf32": (2e-2, 1000), "bf16": (0.1, 3000)}
-"""Of a parameter's gradient, by precision: what rounding makes of any net, and how many times the error that float32 by
-the meanings has. That is large where a tie of maxima, or a relu near 0, comes out otherwise by rounding alone."""
-
-
+LIMITS = {"fp32": (2e-2, 10), "tf32": (0.1, 1000), "bf16": (0.3, 3000)}
+"""Of a parameter's gradient, by precision: so much is allowed, or so many times what float32 by the meanings is off, if
+that is more. Rounding alone is far below in most nets; but a relu near 0, or a tie of maxima, that it decides otherwise
+is some thousandths of a gradient in a deep net."""
 SMALL = 1e-3
 """In proportion to the gradients of the same layer: one that is smaller, such as that of a bias before a batchnorm,
 which is 0, is held against this."""
@@ -107,7 +106,7 @@ def _operand(op: Op, types: Sequence[TensorType], position: int, random: Generat
     if type_.dtype == "i32":
         return random.integers(types[0].shape[1], size=type_.shape, dtype=np.int32)
     if isinstance(op, MaxPool):
-        return np.asarray((random.permutation(type_.size).reshape(type_.shape) - type_.size / 2) * 1e-3)
+        return np.asarray((random.permutation(type_.size).reshape(type_.shape) - type_.size / 2) * 1e-4)
     values = np.asarray(random.standard_normal(type_.shape))
     return values + np.copysign(0.1, values) if isinstance(op, Relu | LeakyRelu | Abs) else values
 
@@ -148,4 +147,4 @@ def check_parameters(model: Model, setup: Setup, seed: int = 0) -> Iterator[Chec
             float(np.linalg.norm(made - expected[value])) / scale for made in (found[gradient(name)], rounded[value])
         )
         span = graph.node(graph.states[name].read).span
-        yield Checked(name, "gradient", span, off, max(least, times * by_rounding))
+        yield Checked(name, "parameter", span, off, max(least, times * by_rounding))
