@@ -20,7 +20,7 @@ BLUE, RED, GREY = "#4878a8", "#c8503c", "#8a8a8a"
 DPI = 100
 EXTRA = 'pip install "alexnet-ir[plot]"'
 MISSING = "they are drawn by matplotlib, which is not installed"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 10,
     "axes.spines.top": False,
@@ -55,7 +55,7 @@ def draw(width: float, height: float, kind: Literal["svg", "png"], paint: Callab
 def pixels(image: NDArray[Any]) -> NDArray[np.uint8]:
     """An image [channels, rows, columns] of 0 to 255 as [rows, columns, 3]; grey where it has not three channels."""
     shown = image if len(image) == 3 else np.repeat(image[:1], 3, axis=0)
-    return np.clip(np.rint(shown), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return np.asarray(np.clip(np.rint(shown), 0, 255), np.uint8).transpose(1, 2, 0)
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:

@@ -82,7 +82,7 @@ def _colours(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     shown = values if values.shape[1] == 3 else values.mean(axis=1, keepdims=True).repeat(3, axis=1)
     reach = float(np.percentile(np.abs(shown), 100 - BEYOND)) or 1.0
     levels = np.clip(127.5 + 127.5 * shown / reach, 0, WHITE)
-    return np.rint(levels).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.asarray(np.rint(levels), np.uint8).transpose(0, 2, 3, 1)
 
 
 def _block(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
