@@ -12,6 +12,13 @@ from alexnet_ir.ir.op import Array
 from alexnet_ir.training.checkpoint import Checkpoint, Checkpoints
 from alexnet_ir.training.run import read_metrics
 
+TRAIN = ["train", "--no-pictures"]
+SETTINGS = {
+    "train.schedule": "plateau(0.9, patience = 1, max_drops = 1_000_000)",
+    "train.optimizer": "sgd(lr = 0.4, momentum = 0.9)",  # too much, so that it comes to plateaus
+    "train.events": "[at(steps(8), set(conv1, lr_mult = 0.5)), at(epochs(3), freeze(fc1))]",
+}
+"""A recipe of which all that a run has to keep in mind comes up within a few epochs."""
 CLOCK = {"seconds", "waited", "images_per_second"}
 
 

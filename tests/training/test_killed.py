@@ -1,0 +1,133 @@
+"""Processes killed at any moment, and runs taken up after them: bit for bit those that were not."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from alexnet_ir.cli.main import main
+from alexnet_ir.dsl.model import Choice, load, read_source
+from alexnet_ir.setup import Kernels, setup_of
+from alexnet_ir.training.checkpoint import Checkpoints
+from alexnet_ir.training.loop import Options, TrainingRun
+from alexnet_ir.training.observe import Observer
+from alexnet_ir.training.run import RunFolder
+
+from .models import TINY
+from .runs import SETTINGS, TRAIN, everything, newest
+
+if os.name != "posix":
+    pytest.skip("kills processes", allow_module_level=True)
+RUN = Path("runs/model-1")
+
+
+@pytest.fixture(autouse=True)
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.alx").write_text(TINY)
+
+
+class Ready(Observer):
+    """Says through a pipe that updates begin."""
+
+    def __init__(self) -> None:
+        self.reads, self._writes = os.pipe()
+
+    def at_start(self, run: TrainingRun) -> None:
+        os.write(self._writes, b".")
+
+    def wait(self) -> None:
+        os.read(self.reads, 1)
+
+    def forget(self) -> None:
+        """What a process wrote that is gone."""
+        while select.select([self.reads], [], [], 0)[0]:
+            self.wait()
+
+
+def a_run(stop: str, *observers: Observer, every: int = 1) -> TrainingRun:
+    """All that there is to build is built, so that processes that are forked off lose no time; on one thread, as others
+    would not be there."""
+    choice = Choice(settings={**SETTINGS, "train.stop": stop})
+    model, setup = load(read_source(Path("model.alx")), choice), setup_of("cpu", kernels=Kernels(threads=1))
+    training = TrainingRun(model, setup, Options(checkpoint_every=every, keep=2), observers)
+    before, (images, labels) = training.step.states(), training.batch_of(0)
+    training.step(images, labels)
+    training.step.predict(images)
+    training.step.restore(before, 0)
+    return training
+
+
+def forked(training: TrainingRun, folder: Path) -> int:
+    """A process that begins it, or takes it up; then to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if Checkpoints(folder).paths():
+                found, problems = Checkpoints(folder).newest()
+                assert not problems
+                training.restore(found)
+                training.go_on(RunFolder(folder, found.sizes), {}, found, {})
+            else:
+                training.begin(RunFolder.create(folder, TINY), {})
+            training.run(show_progress=False)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+
+def ended(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork of a process with threads, none of which it needs
+def test_killed_a_hundred_times_it_comes_out_the_same() -> None:
+    ready = Ready()
+    chance, kills, in_saves, endless = random.Random(), 0, 0, a_run("epochs(1_000_000)", ready)
+    while kills < 100:
+        child = forked(endless, RUN)
+        if chance.random() < 0.8:
+            ready.wait()
+        time.sleep(chance.uniform(0, 0.12))
+        os.kill(child, signal.SIGKILL)
+        assert ended(child) == -signal.SIGKILL
+        ready.forget()
+        in_saves += any((RUN / "checkpoints").glob("*.part"))
+        if Checkpoints(RUN).paths():
+            kills += 1
+        elif RUN.exists():
+            shutil.rmtree(RUN)  # killed before it began
+    steps = newest(RUN).saved.step
+    assert in_saves >= 5
+    assert steps >= 10
+    training = a_run(f"steps({steps + 9})", every=100)
+    assert ended(forked(training, RUN)) == 0
+    assert ended(forked(training, Path("whole"))) == 0
+    assert everything(RUN) == everything(Path("whole"))
+    assert not list(RUN.rglob("*.part"))
+
+
+def test_the_program_killed_twice_comes_out_the_same() -> None:
+    options = ["--epochs", "5", "--checkpoint-every", "2", "--threads", "1"]
+    assert main([*TRAIN, *options, "--run-dir", "whole"]) == 0
+    for arguments, until in (([*TRAIN, *options], "epoch 1:"), ([*TRAIN, "--resume"], "epoch 3:")):
+        process = subprocess.Popen([sys.executable, "-m", "alexnet_ir", *arguments], stdout=-1, text=True)
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith(until):
+            assert process.poll() is None
+        process.kill()
+        process.communicate()
+    assert main([*TRAIN, "--resume"]) == 0
+    assert everything(RUN) == everything(Path("whole"))
