@@ -97,23 +97,23 @@ def _head(run: Path, records: Sequence[Record], environment: Record) -> Iterator
     yield f'<p class="quiet">{escape(", ".join(filter(None, (when, state, counted(len(epochs), "epoch")))))}</p>'
     yield '<div class="tiles">'
     if finals:
-        yield from _errors("final", finals[-1])
+        yield from _errors(finals[-1])
     elif epochs:
-        yield _tile(f"{epochs[-1]['eval_top1']:.2%}", "validation error, top-1, of the last epoch")
-        yield _tile(f"{epochs[-1]['eval_top5']:.2%}", "top-5")
+        yield _tile(f"{epochs[-1]['eval_top1']:.2%}", "top-1 error of the last epoch")
+        yield _tile(f"{epochs[-1]['eval_top5']:.2%}", "top-5 error of the last epoch")
     if epochs:
         best = min(epochs, key=lambda r: float(r["eval_top1"]))
-        yield _tile(f"{best['eval_top1']:.2%}", f"lowest top-1, after epoch {best['epoch']}")
+        yield _tile(f"{best['eval_top1']:.2%}", f"lowest top-1 error, after epoch {best['epoch']}")
         yield _tile(f"{epochs[-1]['error']:.2%}", "training error of the last epoch")
         yield _tile(_duration(sum(r["seconds"] for r in epochs)), f"of training, {step:,} steps")
     yield "</div>"
 
 
-def _errors(name: str, final: Record) -> Iterator[str]:
+def _errors(final: Record) -> Iterator[str]:
     for key, crops in (("center", "centre crop"), ("ten_crop", "ten crops")):
         if final.get(key):
-            yield _tile(f"{final[key]['top1']:.2%}", f"{name} error, top-1, {crops}")
-            yield _tile(f"{final[key]['top5']:.2%}", f"top-5, {crops}")
+            yield _tile(f"{final[key]['top1']:.2%}", f"top-1 error, {crops}")
+            yield _tile(f"{final[key]['top5']:.2%}", f"top-5 error, {crops}")
 
 
 def _tile(value: str, what: str) -> str:
