@@ -1,0 +1,1 @@
+"""What benchmarks/results.py runs, how, and how it is told."""
