@@ -39,7 +39,7 @@ def test_a_run_says_what_was_chosen_and_leaves_a_folder(capsys: pytest.CaptureFi
     run = Path("runs/model-1")
     assert {path.name for path in run.iterdir()} == {
         "model.alx", "resolved.alx", "environment.json", "metrics.jsonl", "metrics.csv", "best.safetensors",
-        "final.safetensors", "checkpoints",
+        "final.safetensors", "checkpoints", "pictures", "report.html",
     }  # fmt: skip
     assert (run / "model.alx").read_text() == TINY
     assert [path.stem for path in sorted((run / "checkpoints").iterdir())] == [f"step-{n:09d}" for n in (0, 6, 12)]
