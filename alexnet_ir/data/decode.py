@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from alexnet_ir.diagnostics import AlexnetError, error
 
+JPEG, RAW = "jpeg", "raw"
 QUALITY, SUBSAMPLING = 90, "420"
-ENCODINGS = {"jpeg": f"quality {QUALITY}, colours 4:2:0", "raw": "bytes, channels last"}
+ENCODINGS = {JPEG: f"quality {QUALITY}, colours 4:2:0", RAW: "bytes, channels last"}
 """Of each codec, what it makes of pixels."""
 
 
@@ -23,7 +24,7 @@ def missing_extra(failure: ImportError) -> AlexnetError:
 
 def encode_stored(codec: str, pixels: NDArray[np.uint8]) -> bytes:
     """uint8 [rows, columns, channels] as `jpeg` or `raw`."""
-    if codec == "raw":
+    if codec == RAW:
         return pixels.tobytes()
     try:
         import simplejpeg
@@ -39,7 +40,7 @@ def encode_stored(codec: str, pixels: NDArray[np.uint8]) -> bytes:
 def decode_stored(codec: str, encoded: bytes | memoryview, pixels: NDArray[np.uint8]) -> None:
     """Into uint8 [rows, columns, channels], without a copy where that is C-contiguous. ValueError where the bytes are
     not such an image. Accurate transforms and smooth colours: what is faster loses more than it gains."""
-    if codec == "raw":
+    if codec == RAW:
         pixels[...] = np.frombuffer(encoded, np.uint8).reshape(pixels.shape)
         return
     try:

@@ -51,7 +51,8 @@ def read_photograph(content: bytes) -> Image:
 
 
 def _jpeg(content: bytes, image: Image) -> Image | None:
-    """By the faster library, if it is a JPEG in colour or grey without any fault; Pillow knows which faults matter."""
+    """By the faster library, if it is there and finds a JPEG in colour or grey without any fault: Pillow knows which
+    faults matter."""
     from PIL import Image as Images
 
     if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
@@ -60,7 +61,7 @@ def _jpeg(content: bytes, image: Image) -> Image | None:
         import simplejpeg
 
         return Images.fromarray(simplejpeg.decode_jpeg(content, "RGB", fastdct=False, fastupsample=False))
-    except ValueError:
+    except (ImportError, ValueError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from alexnet_ir.data.decode import decode_stored, encode_stored
 from alexnet_ir.data.photograph import BrokenImageError, read_photograph, square
+from alexnet_ir.diagnostics import AlexnetError
 
 ROWS, COLUMNS = np.mgrid[0:40, 0:60]
 PICTURE = np.stack([4 * COLUMNS, 6 * ROWS, 200 - 2 * COLUMNS], axis=2).astype(np.uint8)
@@ -179,3 +181,17 @@ def test_stored_jpeg_and_raw(channels: int) -> None:
         with pytest.raises(ValueError, match=r"\d"):
             decode_stored(codec, content, np.empty((60, 60, channels), np.uint8))
     assert Image.open(io.BytesIO(content)).quantization[0][0] <= 3, "quality 90 divides by 3 or less"
+
+
+def test_libraries_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow reads JPEGs too; what is stored as JPEG needs simplejpeg, and raw images need nothing."""
+    content = encoded(RGB, "JPEG", quality=98, subsampling=0)
+    monkeypatch.setitem(sys.modules, "simplejpeg", None)
+    assert difference(content) <= 8
+    for missing in (lambda: encode_stored("jpeg", PICTURE), lambda: decode_stored("jpeg", content, PICTURE.copy())):
+        with pytest.raises(AlexnetError, match=r"simplejpeg, which is not installed(.|\n)*alexnet-ir\[images\]"):
+            missing()
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(AlexnetError, match="PIL, which is not installed"):
+        read_photograph(content)
+    decode_stored("raw", encode_stored("raw", PICTURE), PICTURE.copy())

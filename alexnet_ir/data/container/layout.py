@@ -6,6 +6,8 @@ train-00000.index        where each image lies, its label, checksum and name; su
 eval-00000.data, ...     the same of the evaluation set, if there is one
 statistics.safetensors   mean image and covariance of the training set
 skipped.txt              the files that could not be read, and why
+
+and, until the manifest is there, plan.json: what was asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from alexnet_ir.diagnostics import AlexnetError, error
 FORMAT = "alexnet-ir data 1"
 MANIFEST, PLAN, STATISTICS, SKIPPED = "manifest.json", "plan.json", "statistics.safetensors", "skipped.txt"
 TRAIN, EVAL = "train", "eval"
-JPEG, RAW = "jpeg", "raw"
 RECORD = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc32", "<u4"), ("label", "<i4")])
 
 

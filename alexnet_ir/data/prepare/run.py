@@ -23,10 +23,8 @@ from tqdm import tqdm
 from alexnet_ir.backends.streams import cores
 from alexnet_ir.data.container.layout import (
     EVAL,
-    JPEG,
     MANIFEST,
     PLAN,
-    RAW,
     SKIPPED,
     TRAIN,
     Manifest,
@@ -38,7 +36,7 @@ from alexnet_ir.data.container.layout import (
 )
 from alexnet_ir.data.container.writing import Encoded, finished, write_manifest, write_shard, write_skipped
 from alexnet_ir.data.dataset import holdout_mask
-from alexnet_ir.data.decode import ENCODINGS, decode_stored, encode_stored
+from alexnet_ir.data.decode import ENCODINGS, JPEG, RAW, decode_stored, encode_stored
 from alexnet_ir.data.photograph import BrokenImageError
 from alexnet_ir.data.prepare.parts import Found, Part
 from alexnet_ir.data.prepare.recognise import recognise
