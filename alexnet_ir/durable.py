@@ -22,8 +22,8 @@ def write_durably(path: Path, content: bytes) -> None:
         sync_folder(path.parent)
     except BaseException as failure:
         part.unlink(missing_ok=True)
-        if isinstance(failure, OSError) and failure.filename is None:
-            failure.filename = str(path)  # a failed write does not name its file
+        if isinstance(failure, OSError):
+            failure.filename = str(path)  # not the part; and a failed write names no file
         raise
 
 

@@ -203,6 +203,12 @@ def test_features_of_a_layer_and_of_none(run: Run, runs: Path, photographs: list
     assert Path("f.npy").read_bytes() == before
 
 
+def test_a_place_where_nothing_can_be_written(run: Run, runs: Path, photographs: list[str]) -> None:
+    done = run("features", runs / "colour", "0.png", "-o", "nowhere/f.npy")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "error: nowhere/f.npy: No such file or directory\n"
+
+
 def test_several_devices_and_few_images(run: Run, runs: Path, photographs: list[str]) -> None:
     alone, two = (
         run("predict", runs / "colour", "0.png", "--json", *args).out
