@@ -74,7 +74,7 @@ def run_all(arms: Sequence[Arm], place: Place, jobs: int) -> list[str]:
     place.work.mkdir(parents=True, exist_ok=True)
     pool = ThreadPoolExecutor(jobs)
     try:
-        return [line for line in pool.map(lambda run: run_one(*run, place), todo) if line]
+        return [line for line in pool.map(lambda run: run_one(run[0], run[1], place), todo) if line]
     finally:
         pool.shutdown(cancel_futures=True)
 
