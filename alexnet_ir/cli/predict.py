@@ -31,15 +31,16 @@ def run(args: argparse.Namespace) -> int:
     classes = opened.saved.classes
     word = "probability" if isinstance(recipe_of(opened.model).loss, SoftmaxCrossEntropy) else "score"
     found = [
-        {"image": name, "classes": [{"class": classes[n], word: float(own[n])} for n in order]}
+        (name, [(classes[n], float(own[n])) for n in order])
         for name, own, order in zip(args.images, values, best, strict=True)
     ]
     if args.json:
-        print(json.dumps({"weights": str(opened.path), "images": found}))
-        return 0
-    style = ".2%" if word == "probability" else ".4g"
-    for name, own, order in zip(args.images, values, best, strict=True):
-        print(f"{name}\n{table([('', format(own[n], style), classes[n]) for n in order], right=[1])}")
+        plain = [{"image": name, "classes": [{"class": c, word: value} for c, value in rows]} for name, rows in found]
+        print(json.dumps({"weights": str(opened.path), "images": plain}))
+    else:
+        style = ".2%" if word == "probability" else ".4g"
+        for name, rows in found:
+            print(f"{name}\n{table([('', format(value, style), c) for c, value in rows], right=[1])}")
     return 0
 
 
