@@ -32,11 +32,13 @@ from alexnet_ir.training.run import RunFolder, new_run_path, newest_run
 from alexnet_ir.training.step import SEEDS
 from alexnet_ir.training.tensorboard import TENSORBOARD, TensorBoard
 
-KEPT = (
-    "data", "devices", "place", "profile", "memory_limit", "precision", "arch", "graph", "check", "threads", "conv",
-    "workers", "checkpoint_every", "keep", "freeze",
+DEVICES = (
+    "devices", "place", "profile", "memory_limit", "precision", "arch", "graph", "check", "threads", "conv",
 )  # fmt: skip
-"""Options that a run goes on with unless others are given."""
+KEPT = (*DEVICES, "data", "workers", "checkpoint_every", "keep", "freeze", "norms", "pictures")
+"""Options that a run goes on with unless others are given; of DEVICES, unless one is given of what it runs on."""
+DEFAULTS = {"graph": True, "pictures": True, "check": False, "norms": False}
+"""What an option is that was not given, where it is not None."""
 CHANGEABLE = ("train.optimizer", "train.schedule", "train.events", "train.stop")
 """Settings that may be others when a run goes on."""
 
@@ -88,14 +90,12 @@ def _resume(args: argparse.Namespace) -> int:
     folder = Path(args.resume or args.run_dir or newest_run(model_path(args.file)))
     checkpoint, problems = Checkpoints(folder).newest()
     saved = checkpoint.saved
-    show_warnings([f"{problem}; going on from step {saved.step}, which is whole" for problem in problems])
+    _warn([f"{problem}; going on from step {saved.step}, which is whole" for problem in problems])
     if args.file is not None and read_source(Path(args.file)).text != saved.model:
-        show_warnings([f"{args.file} has changed since: the run goes on with its own text, {folder / 'model.alx'}"])
+        _warn([f"{args.file} has changed since: the run goes on with its own text, {folder / 'model.alx'}"])
     args.tensorboard |= (folder / TENSORBOARD).is_dir()
     before, settings = Choice(**saved.choice), _new_settings(args)
-    for name in KEPT:
-        if getattr(args, name) in (None, True, False):
-            setattr(args, name, checkpoint.options[name])
+    _take_over(args, checkpoint.options)
     model = load(Source(saved.model_path, saved.model), replace(before, settings={**before.settings, **settings}))
     training = _training(args, model)
     training.restore(checkpoint)
@@ -111,6 +111,14 @@ def _resume(args: argparse.Namespace) -> int:
     )
     training.go_on(RunFolder(folder, checkpoint.sizes), environment, checkpoint, changes)
     return _train(training)
+
+
+def _take_over(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
+    """Set what was not given as it was when the run began."""
+    moved = args.devices is not None or args.place is not None
+    for name in KEPT:
+        if getattr(args, name) == DEFAULTS.get(name) and not (moved and name in DEVICES):
+            setattr(args, name, options.get(name, DEFAULTS.get(name)))
 
 
 def _setup(args: argparse.Namespace, model: Model) -> Setup:
@@ -168,7 +176,7 @@ def _announce(training: TrainingRun, what: str, args: argparse.Namespace) -> Non
     )
 
 
-def show_warnings(texts: list[str]) -> None:
+def _warn(texts: list[str]) -> None:
     if texts:
         show(Diagnostic("", text, severity="warning") for text in texts)
 

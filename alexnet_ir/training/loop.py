@@ -20,10 +20,9 @@ from alexnet_ir.data.dataset import Dataset
 from alexnet_ir.data.load import load_for
 from alexnet_ir.data.loader import Fed, Loader
 from alexnet_ir.data.preprocessing import Preprocessing
-from alexnet_ir.diagnostics import AlexnetError, Source, error
+from alexnet_ir.diagnostics import AlexnetError, error
 from alexnet_ir.dsl import spec
-from alexnet_ir.dsl.model import Choice, Model
-from alexnet_ir.dsl.model import load as load_model
+from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.resolved import resolved
 from alexnet_ir.ir.op import Array
 from alexnet_ir.setup import Setup
@@ -32,6 +31,7 @@ from alexnet_ir.training.control import Control
 from alexnet_ir.training.evaluate import evaluate, ranks
 from alexnet_ir.training.interrupt import Interrupt
 from alexnet_ir.training.observe import Observer, Update
+from alexnet_ir.training.resume import check_data, rate_before, take_states
 from alexnet_ir.training.run import BEST, FINAL, EpochMetrics, RunFolder
 from alexnet_ir.training.step import TrainingStep
 from alexnet_ir.training.weights import Saved, write_weights
@@ -88,14 +88,8 @@ class TrainingRun:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be where a checkpoint was made; nothing is written. AlexnetError where the net or the data are not those of
         the checkpoint."""
-        self._check_data(checkpoint)
-        try:
-            self.step.restore(checkpoint.states, checkpoint.saved.step)
-        except (KeyError, ValueError) as failure:
-            raise error(
-                f"the checkpoint is not one of this net and optimizer: {failure}",
-                helps=["a run goes on with the optimizer that it began with"],
-            ) from None
+        check_data(checkpoint, self.data, self.preprocessing)
+        take_states(checkpoint, self.step)
         self.progress, self.saved_step = checkpoint.progress, checkpoint.saved.step
         self.control.restore(checkpoint.control)
 
@@ -108,7 +102,7 @@ class TrainingRun:
         name = self.checkpoints.path(self.step.steps).name
         folder.log("resume", self.step.steps, checkpoint=name, changes=dict(changes))
         if changes:
-            before, rate = self._rate_before(checkpoint), self.control.at(self.step.steps).lr
+            before, rate = rate_before(checkpoint, self.control), self.control.at(self.step.steps).lr
             if rate != before:
                 self._log_rate(rate, f"it was {before:g} before the run was taken up")
             folder.describe(resolved(self.model), environment)
@@ -117,25 +111,6 @@ class TrainingRun:
     def _open(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         self.folder, self.environment = folder, environment
         self.checkpoints = Checkpoints(folder.path, self.options.keep, self.options.checkpoint_every)
-
-    def _check_data(self, checkpoint: Checkpoint) -> None:
-        ours, theirs = self.preprocessing.mean, checkpoint.saved.mean
-        same = ours is theirs is None or (ours is not None and theirs is not None and np.allclose(ours, theirs))
-        if (len(self.data.train), self.data.classes) != (checkpoint.images, checkpoint.saved.classes) or not same:
-            found = f"{len(self.data.train):,} images of {len(self.data.classes)} classes"
-            was = f"{checkpoint.images:,} images of {len(checkpoint.saved.classes)} classes"
-            raise error(
-                f"these are not the data of the run: expected {was} with the mean image that it has, found {found}",
-                helps=["--data DIR names the folder where they are"],
-            )
-
-    def _rate_before(self, checkpoint: Checkpoint) -> float:
-        """The rate that the next update would have taken, had nothing been changed."""
-        saved = checkpoint.saved
-        model = load_model(Source(saved.model_path, saved.model), Choice(**saved.choice))
-        control = Control(model, self.steps_per_epoch, freeze=self.options.freeze)
-        control.restore(checkpoint.control)
-        return control.at(saved.step).lr
 
     @property
     def is_finished(self) -> bool:
@@ -247,7 +222,7 @@ class TrainingRun:
             tally.waited,
         )  # fmt: skip
         self.folder.log_epoch(metrics)
-        self.say(_epoch_line(metrics))
+        self.say(str(metrics))
         self.control.end_of_epoch(metrics)
         progress.last, progress.judged = metrics, self.step.steps
         if tally.steps == self.steps_per_epoch:
@@ -264,8 +239,9 @@ class TrainingRun:
     def _finish(self) -> None:
         """The final weights, and what they are worth."""
         reason = self.control.done(self.step.steps)
-        self.say(f"the end: {reason}")
-        write_weights(self.folder.path / FINAL, self._weights())
+        if self.step.steps != self.control.total:  # else it is known
+            self.say(f"the end: {reason}")
+        write_weights(self.folder.path / FINAL, self._weights(self._states()))
         last = self.progress.last
         if last is not None:
             center, ten_crop = {"top1": last.eval_top1, "top5": last.eval_top5}, None
@@ -288,7 +264,7 @@ class TrainingRun:
         these weights, if none before them had a lower one."""
         try:
             if best is not None:
-                write_weights(self.folder.path / BEST, self._weights())
+                write_weights(self.folder.path / BEST, self._weights(self._states()))
                 self.progress.best = best
             self._write()
             self._warned = False
@@ -298,21 +274,25 @@ class TrainingRun:
             self._warned = True
 
     def _write(self) -> None:
-        """A checkpoint of the run as it is. OSError where it cannot be written; AlexnetError where it would be of no
-        use."""
-        states = self.step.states()
-        bad = [name for name, value in states.items() if not np.isfinite(value).all()]
-        if bad:
-            self._whole = False
-            raise self._diverged(f"{bad[0]} is not finite after step {self.step.steps}")
+        """A checkpoint of the run as it is. OSError where it cannot be written."""
+        states = self._states()
         self.checkpoints.save(
             Checkpoint(
-                self._weights(), {name: states[name] for name in states if name not in self.step.weights},
+                self._weights(states), {name: states[name] for name in states if name not in self.step.weights},
                 self.progress, self.control.state(), self.folder.sync(), len(self.data.train), self.model.batch,
                 self.options.kept, self.environment,
             )
         )  # fmt: skip
         self.saved_step = self.step.steps
+
+    def _states(self) -> dict[str, Array]:
+        """All that training changes; AlexnetError where some of it is not finite, and so of no use."""
+        states = self.step.states()
+        for name, value in states.items():
+            if not np.isfinite(value).all():
+                self._whole = False
+                raise self._diverged(f"{name} is not finite after step {self.step.steps}")
+        return states
 
     def _rescue(self) -> None:
         """Save the last finished step, if there is one that was not spoiled, on the way out."""
@@ -322,11 +302,12 @@ class TrainingRun:
         except OSError as failure:
             self.warn(f"{_why(failure)}; what is saved is step {self.saved_step}")
 
-    def _weights(self) -> Saved:
+    def _weights(self, states: Mapping[str, Array]) -> Saved:
         choice = asdict(self.model.choice) | {"settings": dict(self.model.choice.settings)}
         return Saved(
-            dict(self.step.weights), self.model.source.text, str(Path(self.model.source.name).resolve()), choice,
-            self.data.classes, self.preprocessing.mean, __version__, self.step.seed, self.step.steps,
+            {name: states[name] for name in self.step.weights}, self.model.source.text,
+            str(Path(self.model.source.name).resolve()), choice, self.data.classes, self.preprocessing.mean,
+            __version__, self.step.seed, self.step.steps,
         )  # fmt: skip
 
     # --- what observers may ask ---------------------------------------------------------------------------------------
@@ -369,13 +350,6 @@ class TrainingRun:
 
 def _why(failure: OSError) -> str:
     return f"{failure.filename} cannot be written: {failure.strerror or failure}"
-
-
-def _epoch_line(m: EpochMetrics) -> str:
-    return (
-        f"epoch {m.epoch}: step {m.step}, loss {m.loss:.4f}, training error {m.error:.2%}, "
-        f"evaluation error {m.eval_top1:.2%} (top-5 {m.eval_top5:.2%}), {m.images_per_second:,.0f} images/s"
-    )
 
 
 def _data_of(model: Model, recipe: spec.TrainSpec) -> spec.DataSpec:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_ir.diagnostics import error
-from alexnet_ir.durable import write_durably
+from alexnet_ir.durable import PART, write_durably
 
 MODEL, RESOLVED, ENVIRONMENT = "model.alx", "resolved.alx", "environment.json"
 METRICS, TABLE = "metrics.jsonl", "metrics.csv"
@@ -37,6 +37,12 @@ class EpochMetrics:
     images_per_second: float
     seconds: float
     waited: float
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch}: step {self.step}, loss {self.loss:.4f}, training error {self.error:.2%}, evaluation "
+            f"error {self.eval_top1:.2%} (top-5 {self.eval_top5:.2%}), {self.images_per_second:,.0f} images/s"
+        )
 
 
 class _Lines:
@@ -77,16 +83,16 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, model: str) -> RunFolder:
-        """A new run's; AlexnetError where there is something of that name or it cannot be written."""
-        try:
-            path.mkdir(parents=True)
-            (path / CHECKPOINTS).mkdir()
-            write_durably(path / MODEL, model.encode())
-        except FileExistsError:
+        """A new run's; AlexnetError where there is something of that name or it cannot be written. One that was killed
+        before its first checkpoint is begun again."""
+        if path.exists() and not _never_begun(path):
             helps = ["choose another --run-dir"]
             if (path / CHECKPOINTS).is_dir():
                 helps.insert(0, f"go on with that run: alexnet-ir train --resume {path}")
-            raise error(f"{path}: there is something of that name already", helps=helps) from None
+            raise error(f"{path}: there is something of that name already", helps=helps)
+        try:
+            (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            write_durably(path / MODEL, model.encode())
         except OSError as failure:
             raise error(f"{failure.filename}: {failure.strerror or failure}") from None
         folder = cls(path)
@@ -122,6 +128,13 @@ class RunFolder:
                 failure.filename = str(lines.path)
                 raise
         return self._metrics.size, self._table.size
+
+
+def _never_begun(path: Path) -> bool:
+    """Whether there is nothing in a folder but what a run writes before its first checkpoint."""
+    ours = {MODEL, RESOLVED, ENVIRONMENT, METRICS, TABLE, CHECKPOINTS}
+    names = {found.name.removesuffix(PART) for found in path.iterdir()} if path.is_dir() else {"a file"}
+    return names <= ours and not any((path / CHECKPOINTS).glob("*.safetensors"))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

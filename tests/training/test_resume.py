@@ -122,6 +122,17 @@ def test_a_checkpoint_of_one_placement_loads_under_another(
         np.testing.assert_allclose(newest(RUN).states[name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_options_stay_and_those_of_devices_go_together(begun: Callable[[int], None]) -> None:
+    begun(7)
+    assert newest(RUN).options["checkpoint_every"] == 1
+    assert main([*TRAIN, "--resume", "--threads", "1", "--steps", "9"]) == 0
+    assert newest(RUN).options["threads"] == 1
+    assert main([*TRAIN, "--resume", "--steps", "10"]) == 0
+    assert (newest(RUN).options["threads"], newest(RUN).options["checkpoint_every"]) == (1, 1)
+    assert main([*TRAIN, "--resume", "--steps", "11", "--devices", "reference"]) == 0  # which has no threads
+    assert newest(RUN).environment["backend"] == "reference"
+
+
 def test_states_are_the_same_wherever_they_are_loaded(begun: Callable[[int], None]) -> None:
     begun(7)
     found = newest(RUN)

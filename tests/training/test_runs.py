@@ -15,6 +15,7 @@ from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.cli.main import main
 
 from .models import TINY
+from .runs import TRAIN
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def test_a_run_says_what_was_chosen_and_leaves_a_folder(capsys: pytest.CaptureFi
     first, *epochs, last = capsys.readouterr().out.splitlines()
     about = f"on cpu ({CpuBackend().about}; no GPU can be used)"
     assert first.startswith(f"training Tiny of model.alx by `train recipe` {about}: 96 images, batch 16")
-    assert [line.split(":")[0] for line in epochs] == ["epoch 1", "epoch 2", "the end"]
+    assert [line.split(":")[0] for line in epochs] == ["epoch 1", "epoch 2"]
     assert last == "the run is in runs/model-1"
     run = Path("runs/model-1")
     assert {path.name for path in run.iterdir()} == {
@@ -49,7 +50,7 @@ def test_a_run_says_what_was_chosen_and_leaves_a_folder(capsys: pytest.CaptureFi
 
 
 def test_metrics_as_lines_and_as_a_table() -> None:
-    assert main(["train", "--epochs", "3"]) == 0
+    assert main([*TRAIN, "--epochs", "3"]) == 0
     records = lines("runs/model-1/metrics.jsonl")
     assert [r["step"] for r in records if r["kind"] == "epoch"] == [6, 12, 18]
     assert [r["step"] for r in records if r["kind"] == "step"] == list(range(1, 19))
@@ -61,14 +62,14 @@ def test_metrics_as_lines_and_as_a_table() -> None:
 
 def test_the_same_seed_gives_the_same_files_and_another_one_others() -> None:
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
-        assert main(["train", "--seed", seed, "--run-dir", name]) == 0
+        assert main([*TRAIN, "--seed", seed, "--run-dir", name]) == 0
     weights = {name: load_file(f"{name}/final.safetensors") for name in "abc"}
     assert all(np.array_equal(weights["a"][key], weights["b"][key]) for key in weights["a"])
     assert not np.array_equal(weights["a"]["conv1.weight"], weights["c"]["conv1.weight"])
 
 
 def test_weights_hold_what_evaluation_needs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["train", "--set", "net.act=tanh", "--set", "train.batch=8"]) == 0
+    assert main([*TRAIN, "--set", "net.act=tanh", "--set", "train.batch=8"]) == 0
     with safe_open("runs/model-1/final.safetensors", "np") as file:
         metadata = file.metadata()
         assert set(file.keys()) >= {"conv1.weight", "batchnorm1.running_mean", "data.mean"}
@@ -88,21 +89,21 @@ def test_weights_hold_what_evaluation_needs(capsys: pytest.CaptureFixture[str], 
 
 def test_runs_are_numbered_and_never_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        assert main(["train", "--steps", "2"]) == 0
+        assert main([*TRAIN, "--steps", "2"]) == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["model-1", "model-2"]
-    assert main(["train", "--run-dir", "runs/model-1"]) == 1
+    assert main([*TRAIN, "--run-dir", "runs/model-1"]) == 1
     error = capsys.readouterr().err
     assert "something of that name already" in error
     assert "go on with that run: alexnet-ir train --resume runs/model-1" in error
 
 
 def test_steps_stop_in_the_middle_of_an_epoch() -> None:
-    assert main(["train", "--steps", "8"]) == 0
+    assert main([*TRAIN, "--steps", "8"]) == 0
     assert [r["step"] for r in lines("runs/model-1/metrics.jsonl") if r["kind"] == "epoch"] == [6, 8]
 
 
 def test_error_below_stops_when_it_is_reached(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--set", 'train.stop=error_below(30%, on = "eval")']) == 0
+    assert main([*TRAIN, "--set", 'train.stop=error_below(30%, on = "eval")']) == 0
     *_, last = [r for r in lines("runs/model-1/metrics.jsonl") if r["kind"] == "epoch"]
     assert float(str(last["eval_top1"])) < 0.3
 
@@ -139,7 +140,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("arguments", "message"), REFUSALS, ids=[" ".join(r[0])[:40] for r in REFUSALS])
 def test_refusals_are_one_clear_message(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", *arguments]) == 1
+    assert main([*TRAIN, *arguments]) == 1
     error = capsys.readouterr().err
     assert sum(line.startswith("error") for line in error.splitlines()) == 1
     assert message in error
@@ -147,7 +148,7 @@ def test_refusals_are_one_clear_message(arguments: list[str], message: str, caps
 
 
 def test_a_killed_run_is_judged_by_its_best_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train"]) == 0
+    assert main(TRAIN) == 0
     Path("runs/model-1/final.safetensors").unlink()
     capsys.readouterr()
     assert main(["eval", "runs/model-1"]) == 0
@@ -166,3 +167,17 @@ def test_weights_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
     save_file({"x": np.zeros(3)}, "other.safetensors")
     assert main(["eval", "other.safetensors"]) == 1
     assert "no format in its metadata" in capsys.readouterr().err
+
+
+def test_a_run_that_never_began_is_begun_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run/checkpoints").mkdir(parents=True)
+    Path("run/model.alx.part").write_text("alx")
+    Path("run/metrics.csv").write_text("what was there before, longer than what comes: " * 99)
+    assert main([*TRAIN, "--resume", "run"]) == 1
+    assert "no checkpoint to go on from" in capsys.readouterr().err
+    assert main([*TRAIN, "--run-dir", "run"]) == 0
+    assert Path("run/metrics.csv").read_text().splitlines()[-1].startswith("2,12,0.05,")
+    Path("other").mkdir()
+    Path("other/notes.txt").touch()
+    assert main([*TRAIN, "--run-dir", "other"]) == 1
+    assert [path.name for path in Path("other").iterdir()] == ["notes.txt"]
