@@ -54,7 +54,7 @@ def test_the_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_fits_a_screen_and_names_no_place() -> None:
     assert len(README.splitlines()) < 100
     for command in (
-        'pip install -e ".[examples]" && alexnet-ir train examples/digits.alx',
+        'pip install -e ".[examples,plot]" && alexnet-ir train examples/digits.alx',
         'pip install -e ".[test]" && pytest',
     ):
         assert f"    {command}\n" in README
