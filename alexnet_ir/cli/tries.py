@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from alexnet_ir.compiler import recipe_of
 from alexnet_ir.diagnostics import AlexnetError, Diagnostic, error
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.setup import Setup
@@ -18,6 +19,7 @@ SHOWN = 3
 
 def check_gradients(model: Model, setup: Setup) -> int:
     """Print a line for every gradient; AlexnetError, which shows their lines, where some are wrong."""
+    recipe_of(model)  # which says the loss
     small = model.at_batch(model.choice.batch or max(2, len(setup.devices)))
     print(f"gradients of {small.net} at batch {small.batch}, on made-up images")
     print("\nops, by their meanings, against finite differences in float64 (each along a random direction):")
