@@ -176,7 +176,7 @@ def rows(**evaluations: Sequence[float]) -> dict[str, Row]:
         (rows(a=(0.1, 0.2, 0.15), b=(0.3, 0.4, 0.21)), "**comes out**"),
         (rows(a=(0.1, 0.2, 0.15), b=(0.3, 0.4, 0.2)), "**within noise**"),
         (rows(a=(0.3, 0.4, 0.35), b=(0.1, 0.2, 0.15), c=(0.6, 0.7, 0.8)), "**does not come out**"),
-        (rows(a=(0.1, 0.2), b=(0.3, 0.4, 0.21)), "**comes out** so far: not all seeds are there"),
+        (rows(a=(0.1, 0.2), b=(0.3, 0.4, 0.21)), "**comes out** by 2 of 3 seeds so far"),
         (rows(a=(0.1, 0.2, 0.3)), "not tried yet"),
     ],
 )

@@ -75,8 +75,10 @@ def judged(expected: Expected, claim: Claim, rows: Rows) -> tuple[str, str]:
     if not below or not above:
         return measure.name, "not tried yet"
     figures = f"{names} {_median(measure, below)}, {larger} {_median(measure, above)}"
-    lacking = any(found is not None and len(found.runs) < len(found.arm.seeds) for found in (row, other))
-    return figures, f"**{expected.verdict(below, above)}**" + " so far: not all seeds are there" * lacking
+    found = [each for each in (row, other) if each is not None]
+    seeds, wanted = min((len(each.runs), len(each.arm.seeds)) for each in found)
+    so_far = f" by {seeds} of {wanted} seeds so far" if seeds < wanted else ""
+    return figures, f"**{expected.verdict(below, above)}**{so_far}"
 
 
 def best(contender: Contender, measure: Measure, rows: Rows) -> Row | None:
