@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 PART = ".part"
 """At the end of the name of a file that is still being written; one that is found was left by a killed process."""
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file of which a reader finds the old content or the new one, never a part; it is on the disk when this
-    returns. OSError, which names the file, leaves the old one."""
+def write_durably(path: Path, content: bytes | Sequence[bytes | memoryview]) -> None:
+    """Write a file, given whole or in pieces; a reader finds the old content or the new one, never a part, and it is on
+    the disk when this returns. OSError, which names the file, leaves the old one."""
     part = path.with_name(path.name + PART)
     try:
         with part.open("wb") as file:
-            file.write(content)
+            for piece in [content] if isinstance(content, bytes) else content:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -13,7 +13,7 @@ from alexnet_ir.diagnostics import AlexnetError, error
 from alexnet_ir.durable import PART, write_durably
 from alexnet_ir.ir.op import Array
 from alexnet_ir.training.run import CHECKPOINTS, EpochMetrics
-from alexnet_ir.training.weights import SLOTS, TRAINING, Saved, read, to_bytes
+from alexnet_ir.training.weights import SLOTS, TRAINING, Piece, Saved, pieces_of, read
 
 KEEP = 3
 LEAST_SECONDS, SHARE = 10, 30
@@ -75,7 +75,7 @@ class Checkpoint:
         """All that training changes: weights, running statistics and the optimizer's tensors."""
         return {**self.saved.tensors, **self.slots}
 
-    def to_bytes(self) -> bytes:
+    def pieces(self) -> list[Piece]:
         """The file's content."""
         training = {
             "progress": asdict(self.progress),
@@ -86,7 +86,7 @@ class Checkpoint:
             "options": dict(self.options),
             "environment": dict(self.environment),
         }
-        return to_bytes(self.saved, self.slots, {SLOTS: json.dumps(list(self.slots)), TRAINING: json.dumps(training)})
+        return pieces_of(self.saved, self.slots, {SLOTS: json.dumps(list(self.slots)), TRAINING: json.dumps(training)})
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -121,7 +121,7 @@ class Checkpoints:
         started = time.monotonic()
         try:
             self.folder.mkdir(exist_ok=True)
-            write_durably(self.path(checkpoint.saved.step), checkpoint.to_bytes())
+            write_durably(self.path(checkpoint.saved.step), checkpoint.pieces())
             for old in self.paths()[self.keep :]:
                 old.unlink()
         finally:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from alexnet_ir.diagnostics import error
 from alexnet_ir.durable import write_durably
@@ -22,6 +21,7 @@ FORMAT = "alexnet-ir weights 1"
 MEAN = "data.mean"
 SLOTS, TRAINING = "slots", "training"
 """In a checkpoint's metadata: which tensors are the optimizer's, and where training stands."""
+Piece = bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,14 @@ class Saved:
 
 def write_weights(path: Path, saved: Saved) -> None:
     """Write a weights file; a reader finds the old one or the new one, never a part."""
-    write_durably(path, to_bytes(saved))
+    write_durably(path, pieces_of(saved))
 
 
-def to_bytes(
+def pieces_of(
     saved: Saved, tensors: Mapping[str, Array] = MappingProxyType({}), about: Mapping[str, str] = MappingProxyType({})
-) -> bytes:
-    """The content of a weights file, with more `tensors` and more to say `about` it where it is a checkpoint."""
+) -> list[Piece]:
+    """The content of a weights file, with more `tensors` and more to say `about` it where it is a checkpoint. The same
+    content gives the same bytes, and no tensor is copied; safetensors' own function does neither."""
     kept = {name: np.asarray(value, order="C") for name, value in (*saved.tensors.items(), *tensors.items())}
     if saved.mean is not None:
         kept[MEAN] = np.asarray(saved.mean, np.float32, order="C")
@@ -63,7 +64,16 @@ def to_bytes(
         "step": str(saved.step),
         **about,
     }
-    return save(kept, metadata | {"hash": _hash(metadata, kept)})
+    header: dict[str, Any] = {"__metadata__": metadata | {"hash": _hash(metadata, kept)}}
+    end, pieces = 0, list[Piece]()
+    for name, value in sorted(kept.items()):
+        begin, end = end, end + value.nbytes
+        dtype = f"{value.dtype.kind.upper()}{8 * value.dtype.itemsize}"
+        header[name] = {"dtype": dtype, "shape": value.shape, "data_offsets": [begin, end]}
+        pieces.append(_raw(value))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little"), text, *pieces]
 
 
 def _hash(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
@@ -71,8 +81,13 @@ def _hash(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
     digest = hashlib.sha256(json.dumps({k: v for k, v in metadata.items() if k != "hash"}, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         digest.update(json.dumps([name, value.dtype.str, value.shape]).encode())
-        digest.update(value.reshape(-1).view(np.uint8).data)
+        digest.update(_raw(value))
     return digest.hexdigest()
+
+
+def _raw(value: Array) -> memoryview:
+    """The bytes of an array in row order."""
+    return value.reshape(-1).view(np.uint8).data
 
 
 def read_weights(path: Path) -> Saved:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from alexnet_ir import AlexnetError
 from alexnet_ir.durable import write_durably
 from alexnet_ir.training.checkpoint import Checkpoint, Checkpoints, Progress, Tally, read_checkpoint
 from alexnet_ir.training.run import EpochMetrics
-from alexnet_ir.training.weights import Saved, read_weights
+from alexnet_ir.training.weights import Saved, read_weights, write_weights
 
 RNG = np.random.default_rng(3)
 
@@ -57,7 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_any_damage_is_noticed(tmp_path: Path) -> None:
-    whole, path = a_checkpoint().to_bytes(), tmp_path / "damaged"
+    whole, path = b"".join(a_checkpoint().pieces()), tmp_path / "damaged"
     for place in [*RNG.integers(0, len(whole), 150), 0, 8, len(whole) - 1]:
         content = bytearray(whole)
         content[place] ^= 1 << int(RNG.integers(8))
@@ -72,7 +72,7 @@ def test_any_damage_is_noticed(tmp_path: Path) -> None:
 
 def test_metadata_and_tensors_belong_together(tmp_path: Path) -> None:
     path = tmp_path / "step-000000008.safetensors"
-    path.write_bytes(a_checkpoint().to_bytes())
+    write_durably(path, a_checkpoint().pieces())
     with safe_open(path, "np") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(tensors, path, metadata)
@@ -85,17 +85,29 @@ def test_metadata_and_tensors_belong_together(tmp_path: Path) -> None:
 def test_where_it_stands_in_the_data_agrees_with_its_step(tmp_path: Path) -> None:
     path, checkpoint = tmp_path / "checkpoint", a_checkpoint()
     checkpoint.progress.tally.steps += 1
-    path.write_bytes(checkpoint.to_bytes())
+    write_durably(path, checkpoint.pieces())
     with pytest.raises(AlexnetError, match="8 updates are not step 3 of epoch 2, of 6 steps each"):
         read_checkpoint(path)
 
 
 def test_weights_are_no_checkpoint(tmp_path: Path) -> None:
-    checkpoint = a_checkpoint()
-    write_durably(tmp_path / "best.safetensors", replace(checkpoint, slots={}).to_bytes())
-    read_checkpoint(tmp_path / "best.safetensors")
+    path = tmp_path / "best.safetensors"
+    write_weights(path, a_checkpoint().saved)
+    assert read_weights(path).step == 8
+    with pytest.raises(AlexnetError, match="weights alone, without the optimizer's tensors"):
+        read_checkpoint(path)
     with pytest.raises(AlexnetError, match="no such file"):
         read_checkpoint(tmp_path / "nothing")
+
+
+def test_the_same_content_gives_the_same_bytes_which_others_read(tmp_path: Path) -> None:
+    path, checkpoint = tmp_path / "checkpoint", a_checkpoint()
+    assert checkpoint.pieces() == checkpoint.pieces()
+    write_durably(path, checkpoint.pieces())
+    tensors = load_file(path)
+    for name, value in checkpoint.states.items():
+        assert (tensors[name].dtype, tensors[name].shape) == (value.dtype, value.shape)
+        assert tensors[name].tobytes() == value.tobytes()
 
 
 def test_the_last_few_are_kept(tmp_path: Path) -> None:
