@@ -37,7 +37,9 @@ DEVICES = (
 )  # fmt: skip
 KEPT = (*DEVICES, "data", "workers", "checkpoint_every", "keep", "freeze", "norms", "pictures")
 """Options that a run goes on with unless others are given; of DEVICES, unless one is given of what it runs on."""
-DEFAULTS = {"graph": True, "pictures": True, "check": False, "norms": False}
+DEFAULTS = {"graph": True, "pictures": True} | dict.fromkeys(
+    ["check", "norms", "tensorboard", "check_gradients"], False
+)
 """What an option is that was not given, where it is not None."""
 CHANGEABLE = ("train.optimizer", "train.schedule", "train.events", "train.stop")
 """Settings that may be others when a run goes on."""
@@ -203,7 +205,8 @@ def _placed(training: TrainingRun) -> str:
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """The options that say something."""
-    return {name: value for name, value in vars(args).items() if value not in (None, []) and name != "command"}
+    given = {name: value for name, value in vars(args).items() if name != "command" and value != []}
+    return {name: value for name, value in given.items() if value is not None and value is not DEFAULTS.get(name)}
 
 
 def _flags(args: argparse.Namespace) -> dict[str, str]:

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from alexnet_ir.backends.cpu.backend import CpuBackend
@@ -25,7 +26,7 @@ def environment_of(step: TrainingStep, options: Mapping[str, Any]) -> dict[str, 
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": cores(),
         "devices": ",".join(setup.devices),
         "backend": _about(step),
@@ -51,6 +52,14 @@ def _about(step: TrainingStep) -> str:
     if isinstance(backend, CudaBackend):
         return f"{backend.gpu.arch} in {backend.precision}"
     return backend.about if isinstance(backend, CpuBackend) else backend.name
+
+
+def _processor() -> str:
+    """Its name, or its architecture where the system does not tell."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(errors="replace").splitlines() if told.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def _version(package: str) -> str | None:
