@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alexnet_ir.cli.model import setup_from
 from alexnet_ir.data.dataset import Dataset
-from alexnet_ir.data.load import Shape, load_for, stored_shape
+from alexnet_ir.data.load import Shape, load_for
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import Source, error
 from alexnet_ir.dsl.model import Choice, Model, load
@@ -39,7 +39,10 @@ class Opened:
     @property
     def stored(self) -> Shape:
         """(channels, rows, columns) that a picture is brought to, in the way of `prepare`, before its transforms."""
-        return stored_shape(self.section, self.model.image, self.saved.mean)
+        if self.saved.stored is None:
+            helps = ["take its run up: what that saves says it"]
+            raise error(f"{self.path}: an older file, which does not say of what size its data is", helps=helps)
+        return self.saved.stored
 
     def data(self, directory: str | None) -> Dataset:
         """The sets that the run was trained and evaluated on; `directory` is that of `--data`."""

@@ -9,14 +9,13 @@ import numpy as np
 
 from alexnet_ir.data import cifar10, mnist
 from alexnet_ir.data.dataset import Dataset, holdout_mask
-from alexnet_ir.data.folder import SIZE, Parts, read_folder
+from alexnet_ir.data.folder import Parts, read_folder
 from alexnet_ir.data.generated import make_synthetic, read_digits
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import AlexnetError, error
 from alexnet_ir.dsl.agree import wrong_classes
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.spec import Cifar10, DataSpec, Digits, Folder, Mnist, Resize, Synthetic
-from alexnet_ir.ir.op import Array
 from alexnet_ir.ir.types import shape_text
 
 Shape = tuple[int, int, int]
@@ -70,16 +69,6 @@ def load_for(model: Model, seed: int, data_dir: Path | None = None) -> Dataset:
             notes = [f"`{which}` makes that of stored images of {shape_text(stored)}"]
             raise error(message, code="R006", span=spec.span, notes=notes, helps=["crop to the net's size, or resize"])
     return data
-
-
-def stored_shape(spec: DataSpec, image: Shape, mean: Array | None) -> Shape:
-    """The (channels, rows, columns) that the source keeps, as far as can be said without reading it: `image` is the
-    net's own, `mean` the mean image, which has it where there is one."""
-    known = spec.source.stored or (None if mean is None else mean.shape)
-    if known is not None:
-        return known[0], known[1], known[2]
-    size = _resized(spec) or SIZE
-    return image if isinstance(spec.source, Synthetic) else (3, size, size)
 
 
 def _resized(spec: DataSpec) -> int | None:

@@ -304,10 +304,11 @@ class TrainingRun:
 
     def _weights(self, states: Mapping[str, Array]) -> Saved:
         choice = asdict(self.model.choice) | {"settings": dict(self.model.choice.settings)}
+        _, channels, rows, columns = self.data.train.images.shape
         return Saved(
             {name: states[name] for name in self.step.weights}, self.model.source.text,
             str(Path(self.model.source.name).resolve()), choice, self.data.classes, self.preprocessing.mean,
-            __version__, self.step.seed, self.step.steps,
+            (channels, rows, columns), __version__, self.step.seed, self.step.steps,
         )  # fmt: skip
 
     # --- what observers may ask ---------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ Piece = bytes | memoryview
 @dataclass(frozen=True)
 class Saved:
     """A net's weights with the text of its model, how it was read (`choice`: recipe, settings ...), the class names,
-    and the mean image that its data is taken minus, [channels, rows, columns] or None."""
+    the mean image that its data is taken minus, [channels, rows, columns] or None, and the shape of the images that its
+    data stores (None where an older file does not say)."""
 
     tensors: Mapping[str, Array]
     model: str
@@ -35,6 +36,7 @@ class Saved:
     choice: Mapping[str, Any]
     classes: tuple[str, ...]
     mean: Array | None
+    stored: tuple[int, int, int] | None
     version: str
     seed: int
     step: int
@@ -60,6 +62,7 @@ def pieces_of(
         "model_path": saved.model_path,
         "choice": json.dumps(dict(saved.choice)),
         "classes": json.dumps(list(saved.classes)),
+        "stored": json.dumps(saved.stored),
         "seed": str(saved.seed),
         "step": str(saved.step),
         **about,
@@ -114,9 +117,10 @@ def read(path: Path) -> tuple[Saved, dict[str, Array], str | None]:
         raise error(f"{path}: damaged, or changed by another program: its content does not have the hash it names")
     mean = tensors.pop(MEAN, None)
     slots = {name: tensors.pop(name) for name in json.loads(metadata.get(SLOTS, "[]"))}
+    stored = json.loads(metadata.get("stored", "null"))
     saved = Saved(
         tensors, metadata["model"], metadata["model_path"], json.loads(metadata["choice"]),
-        tuple(json.loads(metadata["classes"])), mean, metadata["version"], int(metadata["seed"]),
-        int(metadata["step"]),
+        tuple(json.loads(metadata["classes"])), mean, stored and (stored[0], stored[1], stored[2]),
+        metadata["version"], int(metadata["seed"]), int(metadata["step"]),
     )  # fmt: skip
     return saved, slots, metadata.get(TRAINING)

@@ -28,7 +28,7 @@ def a_checkpoint(step: int = 8) -> Checkpoint:
     progress = Progress(Tally(*divmod(step, 6), 0.1 + 0.2, 1e-300, 0.7, 0.1), 0.05, 0.2, metrics, 6, 0)
     saved = Saved(
         weights, "alx 1\n", "model.alx", {"settings": {"net.act": "tanh"}}, ("a", "ü"),
-        RNG.normal(size=(2, 6, 6)).astype(np.float32), "0.1", 5, step,
+        RNG.normal(size=(2, 6, 6)).astype(np.float32), (2, 6, 6), "0.1", 5, step,
     )  # fmt: skip
     slots = {"conv.weight.velocity": RNG.normal(size=(4, 2, 3, 3)).astype(np.float32)}
     return Checkpoint(saved, slots, progress, {"best": None}, (10, 20), 101, 16, {"data": None}, {"cores": 2})
