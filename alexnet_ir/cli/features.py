@@ -12,6 +12,7 @@ import numpy as np
 from alexnet_ir.cli.images import read_files
 from alexnet_ir.cli.model import remark_on
 from alexnet_ir.cli.runs import open_run
+from alexnet_ir.diagnostics import counted
 from alexnet_ir.durable import write_durably
 from alexnet_ir.training.activations import last_hidden
 from alexnet_ir.training.features import features
@@ -29,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     np.save(content, found)
     write_durably(Path(args.output), content.getvalue())
     if args.json:
-        print(json.dumps({"file": args.output, "layer": layer, "shape": found.shape, "images": args.images}))
+        told = {"weights": str(opened.path), "layer": layer, "images": args.images}
+        print(json.dumps({**told, "file": args.output, "shape": found.shape}))
     else:
-        print(f"wrote {args.output}: {layer} of {len(found)} images, float32 [{found.shape[0]}, {found.shape[1]}]")
+        rows, units = found.shape
+        print(f"wrote {args.output}: {layer} of {counted(rows, 'image')}, float32 [{rows}, {units}]")
     return 0

@@ -55,6 +55,8 @@ class ImageFiles:
         path = self.paths[sample]
         try:
             image = read_photograph(path.read_bytes())
+        except IsADirectoryError:
+            raise error(f"{path}: expected an image, found a folder", helps=[f"its files: {path}/*"]) from None
         except OSError as failure:
             raise error(f"{path}: {failure.strerror or failure}") from None
         except BrokenImageError as failure:

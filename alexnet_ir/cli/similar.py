@@ -35,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
         write_durably(Path(args.output), neighbours_png([(query, found)]))
     if args.json:
         nearest_ones = [{"image": name, "distance": distance} for name, distance in rows]
-        print(json.dumps({"image": args.image, "among": len(among), "nearest": nearest_ones}))
+        told = {"weights": str(opened.path), "image": args.image}
+        print(json.dumps({**told, "among": len(among), "nearest": nearest_ones}))
     else:
         print(table([(f"{distance:.4g}", name) for name, distance in rows], right=[0]))
     return 0

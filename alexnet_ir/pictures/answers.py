@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 ACROSS, WIDTH, HEIGHT, SIDE = 4, 220, 340, 172
 """Images in a row; in pixels, a cell's size and its image's."""
-LABELS, LETTERS = 5, 24
+MARGIN, SHARE = 10, 44
+"""Of a cell, and for the percentage at the end of a bar, in pixels."""
+LABELS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,10 @@ def _paint(answers: Sequence[Answer], classes: Sequence[str], figure: Figure) ->
         top, left = number // ACROSS * HEIGHT, number % ACROSS * WIDTH
         image = axes_at(figure, left + (WIDTH - SIDE) / 2, top + 8, SIDE, SIDE)
         photograph(image, answer.image)
-        image.set_xlabel(shortened(classes[answer.label], LETTERS), fontsize=11, fontweight="bold")
-        _bars(axes_at(figure, left + 10, top + SIDE + 36, WIDTH - 20, HEIGHT - SIDE - 56), answer, classes)
+        name = shortened(classes[answer.label], WIDTH - 2 * MARGIN, 11, bold=True)
+        image.set_xlabel(name, fontsize=11, fontweight="bold")
+        bars = axes_at(figure, left + MARGIN, top + SIDE + 36, WIDTH - 2 * MARGIN, HEIGHT - SIDE - 56)
+        _bars(bars, answer, classes)
 
 
 def _bars(axes: Axes, answer: Answer, classes: Sequence[str]) -> None:
@@ -50,7 +54,8 @@ def _bars(axes: Axes, answer: Answer, classes: Sequence[str]) -> None:
     colours = [RED if label == answer.label else BLUE for label in best]
     axes.barh(range(len(best)), answer.probabilities[best], color=colours, alpha=0.55, height=0.84)
     for place, label in enumerate(best):
-        axes.text(0.02, place, shortened(classes[label], LETTERS), va="center", fontsize=9)
+        name = shortened(classes[label], WIDTH - 2 * MARGIN - SHARE, 9)
+        axes.text(0.02, place, name, va="center", fontsize=9)
         share = f"{answer.probabilities[label]:.0%}"
         axes.text(0.99, place, share, va="center", ha="right", fontsize=8, color="#505050")
     axes.set(xlim=(0, 1), ylim=(LABELS - 0.5, -0.5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +30,7 @@ STYLE: Any = {
     "grid.color": "#e6e6e6",
     "legend.frameon": False,
     "svg.hashsalt": "alexnet-ir",
+    "text.parse_math": False,  # a class may be called $x$
 }
 
 
@@ -44,7 +46,8 @@ def draw(width: float, height: float, kind: Literal["svg", "png"], paint: Callab
         from matplotlib.figure import Figure
     except ImportError:
         raise error("pictures are drawn by matplotlib, which is not installed", helps=[EXTRA]) from None
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph ")  # of a script that the font has not: a box stands for it
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
         paint(figure)
         content = io.BytesIO()
@@ -72,6 +75,16 @@ def photograph(axes: Axes, image: NDArray[Any]) -> None:
         spine.set(visible=True, color="#c0c0c0", linewidth=0.5)
 
 
-def shortened(name: str, length: int) -> str:
-    """At most so many characters, an ellipsis for the rest."""
-    return name if len(name) <= length else name[: length - 1].rstrip() + "…"
+def shortened(name: str, width: float, size: float, *, bold: bool = False) -> str:
+    """As much of a name as a line of `width` pixels holds in letters of `size` points; an ellipsis for the rest."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font, whole = FontProperties(size=size, weight="bold" if bold else "normal"), " ".join(name.split())
+
+    def fits(text: str) -> bool:
+        points, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+        return bool(points * DPI / 72 <= width)
+
+    parts = (f"{whole[:end].rstrip()}…" for end in range(min(len(whole), int(width)), 0, -1))
+    return whole if fits(whole) else next(filter(fits, parts), "…")

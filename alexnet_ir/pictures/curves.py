@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ WIDTH, HEIGHT = 900, 270
 FEW = 40
 """Of so many points, each is a dot."""
 MOST_MARKS = 12
+CLOSE = 0.025
+"""Of the width: a mark nearer than this to the one before it has no text."""
 JUMP = 1.2
 """A rate that changes by less than this factor at once is no drop but a part of a slope."""
 
@@ -49,19 +52,26 @@ def curves(panels: Sequence[Panel], marks: Sequence[tuple[float, str]] = (), x: 
 
 
 def _paint(panels: Sequence[Panel], marks: Sequence[tuple[float, str]], x: str, figure: Figure) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     figure.set_layout_engine("constrained")
     rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for panel, axes in zip(panels, rows, strict=True):
         _panel(axes, panel)
         for place, _ in marks:
             axes.axvline(place, color=GREY, linewidth=1, linestyle=":", zorder=0)
+    rows[-1].set_xlabel(x)
+    rows[-1].set_xlim(left=0)
+    rows[-1].xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    written, close = -math.inf, CLOSE * rows[-1].get_xlim()[1]
     for place, text in marks:
+        if place - written < close:
+            continue
         rows[0].annotate(
             text, (place, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), textcoords="offset points",
             rotation=90, verticalalignment="top", color="#606060", fontsize=9,
         )  # fmt: skip
-    rows[-1].set_xlabel(x)
-    rows[-1].set_xlim(left=0)
+        written = place
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
@@ -76,7 +86,8 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.set_ylabel(panel.label)
     if panel.log:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SIDE, TEXT, GAP = 128, 26, 28
 """In pixels: of an image, of the line above it, between the first column and the others."""
-LETTERS = 17
+SIZE = 8.5
+"""Of the letters, in points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,4 +40,5 @@ def _paint(rows: Sequence[tuple[Shown, Sequence[Shown]]], figure: Figure) -> Non
             left, top = column * SIDE + (GAP if column else 0), row * (SIDE + TEXT) + TEXT
             axes = axes_at(figure, left + 4, top, SIDE - 8, SIDE - 8)
             photograph(axes, shown.image)
-            axes.set_title(shortened(shown.text, LETTERS), fontsize=8.5, pad=3, fontweight=None if column else "bold")
+            name = shortened(shown.text, SIDE - 8, SIZE, bold=not column)
+            axes.set_title(name, fontsize=SIZE, pad=3, fontweight=None if column else "bold")

@@ -59,7 +59,7 @@ tr:last-child td { border-bottom: 0 }
 .numbers th, .numbers td { text-align: right; white-space: nowrap }
 pre { margin: 0; padding: 12px 16px; font: 13px/1.45 ui-monospace, monospace }
 figure { margin: 0; padding: 12px; overflow: auto; background: #fff; border: 1px solid var(--rule); border-radius: 8px }
-img { display: block; margin: auto; max-width: 100% }
+img { display: block; margin: auto; max-width: max(100%, 640px) }
 """
 
 Record = Mapping[str, Any]
@@ -76,8 +76,7 @@ def page(run: Path, pictures: Mapping[str, bytes], missing: str = "") -> str:
         *_epochs(records),
         *_happened(records),
         *_shown(pictures, (KERNELS, ANSWERS, NEIGHBOURS)),
-        *_text("Model and recipe, as they are trained", run / RESOLVED),
-        *_text("Model and recipe, as they were written", run / MODEL),
+        *_models(run),
         *_section("What it ran on", _table(("", ""), _flat(environment))),
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(run.name)}</title>'
@@ -159,13 +158,16 @@ def _shown(pictures: Mapping[str, bytes], names: Iterable[str]) -> Iterator[str]
         if name in pictures:
             title, caption = CAPTIONS[name]
             source = f"data:{KINDS[name[-3:]]};base64,{base64.b64encode(pictures[name]).decode()}"
-            yield f'<h2>{title}</h2><figure><img alt="{title}" src="{source}"></figure>'
+            yield f'<h2>{title}</h2><figure tabindex="0"><img alt="{title}" src="{source}"></figure>'
             yield f'<p class="quiet">{caption}</p>'
 
 
-def _text(title: str, path: Path) -> Iterator[str]:
-    if path.exists():
-        text = path.read_text(encoding="utf-8", errors="replace")
+def _models(run: Path) -> Iterator[str]:
+    """The text as it is trained and as it was written, once where they are the same."""
+    titles = {RESOLVED: "Model and recipe, as they are trained", MODEL: "Model and recipe, as they were written"}
+    paths = [run / name for name in titles if (run / name).exists()]
+    texts = {path.read_text(encoding="utf-8", errors="replace"): titles[path.name] for path in reversed(paths)}
+    for text, title in reversed(texts.items()):
         yield from _section(title, f"<pre>{escape(text)}</pre>")
 
 

@@ -165,7 +165,8 @@ def test_a_net_trained_for_no_probabilities_gives_scores(run: Run, photographs: 
 
 @pytest.mark.parametrize("command", [["predict"], ["features", "-o", "f.npy"]])
 def test_one_bad_file_and_nothing_is_done(run: Run, runs: Path, photographs: list[str], command: list[str]) -> None:
-    for bad, why in (("notes.txt", "expected an image"), ("none.png", "No such file")):
+    whys = {"notes.txt": "expected an image", "none.png": "No such file", ".": "expected an image, found a folder"}
+    for bad, why in whys.items():
         done = run(command[0], runs / "colour", "0.png", bad, *command[1:])
         assert (done.code, done.out) == (1, "")
         assert done.err.startswith(f"error: {bad}: {why}")

@@ -136,6 +136,22 @@ def test_fewer_classes_than_bars_and_more_images_than_a_row() -> None:
     assert middles == [0, 20, 40, 60, 80, 100]
 
 
+def test_names_are_cut_to_the_width_that_they_have() -> None:
+    pytest.importorskip("matplotlib")
+    assert canvas.shortened("an ant", 100, 9) == "an ant"
+    assert canvas.shortened("one\nline", 100, 9) == "one line"
+    narrow, wide = (canvas.shortened(letter * 60, 100, 9) for letter in "iW")
+    assert narrow.rstrip("…") == "i" * (len(narrow) - 1)
+    assert len(narrow) > 2 * len(wide) > 8
+    assert len(canvas.shortened("W" * 60, 100, 9, bold=True)) < len(wide)
+
+
+def test_any_name_can_be_drawn(recwarn: pytest.WarningsRecorder) -> None:
+    names = ("$\\nothing$", "漢字", "bicycle-built-for-two, tandem bicycle, tandem")
+    answers_png([Answer(plain(40), 1, np.array([0.2, 0.5, 0.3]))], names)
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
 # --- neighbours -------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +206,9 @@ def test_drops_of_the_rate_are_marked_and_a_slope_is_not() -> None:
     found = words(run_curves([*dropped, epoch(1, 10, 0.1), epoch(2, 20, 0.01)]) or b"")
     assert "rate 0.01" in found
     assert "learning rate" in found
+    close = [*dropped[:3], {"kind": "rate", "step": 10.1, "lr": 0.001, "reason": "drops"}, *steps(0.001, 15, 20)]
+    found = words(run_curves([*close, epoch(1, 10, 0.1), epoch(2, 20, 0.001)]) or b"")
+    assert [text for text in found if text.startswith("rate ")] == ["rate 0.01"]  # another has no place beside it
     slope = [record for n in range(40) for record in steps(0.1 * 0.7**n, n)]
     assert not [text for text in words(run_curves([*slope, epoch(1, 40, 1e-7)]) or b"") if text.startswith("rate ")]
 
