@@ -11,14 +11,16 @@ from alexnet_ir.dsl.model import Model, SectionKind
 from alexnet_ir.dsl.parser import parse
 
 
-def resolved(model: Model) -> str:
+def resolved(model: Model, place: str | None = None) -> str:
     """The text of a model: single values in their sections' fields, arguments of the net in `net: NAME(...)`, the data
-    named, recipes that were not chosen left out. Read without a choice, it gives the same graph and recipe."""
+    named; recipes that were not chosen, and placements but the one named, left out: they need not suit the batch. Read
+    without a choice, it gives the same graph and recipe."""
     recipe, choice = model.train, model.choice
     if recipe is None:
         return format_source(model.source)
     page = _Page(model.source)
     page.drop("train", recipe.name)
+    page.drop("place", place)
     values: dict[str, dict[str, str]] = {"train": {}, "data": {}, "net": {}}
     for key, text in choice.settings.items():
         kind, _, name = key.partition(".")
@@ -40,8 +42,8 @@ class _Page:
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def drop(self, kind: SectionKind, kept: str) -> None:
-        """Take out all sections of a kind but one, with the lines of comment right above."""
+    def drop(self, kind: SectionKind, kept: str | None) -> None:
+        """Take out all sections of a kind but the one kept, with the lines of comment right above."""
         while others := [s for s in parse(self.source).sections if s.kind == kind and s.name != kept]:
             lines, first = self.source.text.split("\n"), others[0].span.line - 1
             while first and lines[first - 1].lstrip().startswith("#"):

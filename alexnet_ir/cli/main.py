@@ -22,28 +22,28 @@ from alexnet_ir.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = build_parser().parse_args(argv)
+    code = 0
     try:
         command = importlib.import_module(f"alexnet_ir.cli.{args.command}")
-        code: int = command.run(args)
+        code = command.run(args)
         sys.stdout.flush()
-        return code
     except AlexnetError as failure:
         show(failure.diagnostics)
         return 1
     except BrokenPipeError:
-        return _reader_gone()
+        _reader_gone()
     except OSError as failure:  # a full disk, a folder that cannot be written
         show([Diagnostic("", f"{failure.filename or args.command}: {failure.strerror or failure}")])
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    return code
 
 
-def _reader_gone() -> int:
+def _reader_gone() -> None:
     """Whoever read our output has gone (`| head`); what is left in the buffer has nowhere to go either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -163,7 +163,11 @@ def _add_training(commands: Commands) -> None:
         "--freeze", action="append", metavar="LAYER[,LAYER]", help="no updates of these layers; may be repeated"
     )
     train.add_argument(
-        "--resume", nargs="?", const="", metavar="RUN", help="go on with a run (default: the newest of this file)"
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="RUN",
+        help="go on with a run (default: the newest of this file), or from a checkpoint in it",
     )
     train.add_argument(
         "--checkpoint-every", type=int, metavar="STEPS", help="save so often (default: about 3%% of time)"

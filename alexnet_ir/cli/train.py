@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,16 @@ from alexnet_ir.diagnostics import Diagnostic, Source, error
 from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.pictures.album import Album
 from alexnet_ir.setup import Setup
-from alexnet_ir.training.checkpoint import KEEP, Checkpoints
+from alexnet_ir.training.checkpoint import KEEP, Checkpoint, Checkpoints, read_checkpoint
 from alexnet_ir.training.diagnosis.divergence import Divergence
 from alexnet_ir.training.diagnosis.norms import Norms
 from alexnet_ir.training.diagnosis.stuck import Stuck
 from alexnet_ir.training.environment import differences, environment_of
 from alexnet_ir.training.initialise import initialise_from
-from alexnet_ir.training.interrupt import Interrupted
+from alexnet_ir.training.interrupt import Interrupted, ended_at_once
 from alexnet_ir.training.loop import Options, TrainingRun
 from alexnet_ir.training.observe import Observer
-from alexnet_ir.training.run import RunFolder, new_run_path, newest_run
+from alexnet_ir.training.run import CHECKPOINTS, MODEL, RunFolder, new_run_path, newest_run
 from alexnet_ir.training.step import SEEDS
 from alexnet_ir.training.tensorboard import TENSORBOARD, TensorBoard
 
@@ -51,9 +52,14 @@ def run(args: argparse.Namespace) -> int:
     for flag, value in counts.items():
         if value is not None and value < 1:
             raise error(f"{flag} {value}: expected a whole number of at least 1")
-    if args.check_gradients or args.overfit_one_batch is not None:
-        return _try(args)
-    return _begin(args) if args.resume is None else _resume(args)
+    is_try = args.check_gradients or args.overfit_one_batch is not None
+    command = _try if is_try else _begin if args.resume is None else _resume
+    try:
+        with ended_at_once():
+            return command(args)
+    except Interrupted as interrupted:  # before the first step
+        print("interrupted", file=sys.stderr)
+        return interrupted.code
 
 
 def _try(args: argparse.Namespace) -> int:
@@ -79,39 +85,54 @@ def _begin(args: argparse.Namespace) -> int:
     model = _model(args, path)
     training = _training(args, model)
     taken = initialise_from(training.step, Path(args.init_from)) if args.init_from else None
-    folder = RunFolder.create(Path(args.run_dir) if args.run_dir else new_run_path(path), model.source.text)
-    _announce(training, str(path), args)
-    if taken is not None:
-        print("\n".join([taken.head, *taken.reasons]), flush=True)
-        folder.log("event", 0, event=taken.head)
-    training.begin(folder, environment_of(training.step, _given(args)))
-    return _train(training)
+    where = Path(args.run_dir) if args.run_dir else new_run_path(path)
+    with closing(RunFolder.create(where, model.source.text)) as folder:
+        _announce(training, str(path), args)
+        if taken is not None:
+            print("\n".join([taken.head, *taken.reasons]), flush=True)
+            folder.log("event", 0, event=taken.head)
+        training.begin(folder, environment_of(training.step, _given(args)))
+        return _train(training)
 
 
 def _resume(args: argparse.Namespace) -> int:
-    folder = Path(args.resume or args.run_dir or newest_run(model_path(args.file)))
-    checkpoint, problems = Checkpoints(folder).newest()
-    saved = checkpoint.saved
-    _warn([f"{problem}; going on from step {saved.step}, which is whole" for problem in problems])
+    named = Path(args.resume or args.run_dir or newest_run(model_path(args.file)))
+    path, checkpoint, problems = _found(named)
+    _warn([f"{problem}; going on from step {checkpoint.saved.step}, which is whole" for problem in problems])
+    with closing(RunFolder(path, checkpoint.sizes)) as folder:
+        return _go_on(args, folder, checkpoint)
+
+
+def _found(named: Path) -> tuple[Path, Checkpoint, list[str]]:
+    """The run's folder, the checkpoint to go on from, and why not from newer ones."""
+    if not named.is_file():
+        return named, *Checkpoints(named).newest()
+    if named.absolute().parent.name != CHECKPOINTS:
+        raise error(f"{named}: expected a run's folder, or a file in its {CHECKPOINTS}/")
+    return named.absolute().parents[1], read_checkpoint(named), []
+
+
+def _go_on(args: argparse.Namespace, folder: RunFolder, checkpoint: Checkpoint) -> int:
+    saved, path = checkpoint.saved, folder.path
     if args.file is not None and read_source(Path(args.file)).text != saved.model:
-        _warn([f"{args.file} has changed since: the run goes on with its own text, {folder / 'model.alx'}"])
-    args.tensorboard |= (folder / TENSORBOARD).is_dir()
+        _warn([f"{args.file} has changed since: the run goes on with its own text, {path / MODEL}"])
+    args.tensorboard |= (path / TENSORBOARD).is_dir()
     before, settings = Choice(**saved.choice), _new_settings(args)
     _take_over(args, checkpoint.options)
     model = load(Source(saved.model_path, saved.model), replace(before, settings={**before.settings, **settings}))
     training = _training(args, model)
     training.restore(checkpoint)
     if training.is_finished:
-        print(f"{folder} is finished: {training.control.done(saved.step)}; --epochs or --steps move the end")
+        print(f"{path} is finished: {training.control.done(saved.step)}; --epochs or --steps move the end")
         return 0
     environment = environment_of(training.step, _given(args))
     changes = _changes(before.settings, settings) | differences(checkpoint.environment, environment)
-    _announce(training, str(folder), args)
+    _announce(training, str(path), args)
     print(
         "\n".join([f"going on after step {saved.step}", *(f"changed: {k}: {v}" for k, v in changes.items())]),
         flush=True,
     )
-    training.go_on(RunFolder(folder, checkpoint.sizes), environment, checkpoint, changes)
+    training.go_on(folder, environment, checkpoint, changes)
     return _train(training)
 
 
@@ -135,6 +156,8 @@ def _training(args: argparse.Namespace, model: Model) -> TrainingRun:
     kept = {name: getattr(args, name) for name in KEPT}
     data = Path(args.data).resolve() if args.data else None
     kept["data"] = data and str(data)  # a run can be taken up from another folder
+    if args.profile and Path(args.profile).is_file():
+        kept["profile"] = str(Path(args.profile).resolve())
     frozen = tuple(name.strip() for names in args.freeze or () for name in names.split(","))
     options = Options(data, frozen, args.workers, args.checkpoint_every, args.keep or KEEP, kept)
     return TrainingRun(model, _setup(args, model), options, _observers(args))
@@ -158,10 +181,10 @@ def _train(training: TrainingRun) -> int:
         training.run()
     except Interrupted as interrupted:
         command = f"alexnet-ir train --resume {shlex.quote(str(folder))}"
-        print(f"interrupted; step {training.saved_step} is saved; to go on: {command}", file=sys.stderr)
+        print(f"interrupted; step {training.saver.saved_step} is saved; to go on: {command}", file=sys.stderr)
         return interrupted.code
     finally:
-        print(f"the run is in {folder}", flush=True)
+        training.say(f"the run is in {folder}")
     return 0
 
 

@@ -48,8 +48,7 @@ def load(spec: DataSpec, image: Shape, seed: int, data_dir: Path | None = None) 
 def load_for(model: Model, seed: int, data_dir: Path | None = None) -> Dataset:
     """`load` for a model with a `data` section; AlexnetError also where the net scores other classes than the data has,
     or reads images of another size than the data gives."""
-    assert model.data is not None
-    spec = model.data
+    spec = data_of(model)
     data = load(spec, model.image, seed, data_dir)
     if not len(data.eval):
         raise error("the evaluation set has no image", span=spec.span, helps=["set some aside: holdout: 20%"])
@@ -69,6 +68,17 @@ def load_for(model: Model, seed: int, data_dir: Path | None = None) -> Dataset:
             notes = [f"`{which}` makes that of stored images of {shape_text(stored)}"]
             raise error(message, code="R006", span=spec.span, notes=notes, helps=["crop to the net's size, or resize"])
     return data
+
+
+def data_of(model: Model) -> DataSpec:
+    """The model's data; AlexnetError where it names none."""
+    if model.data is None:
+        raise error(
+            f"{model.source.name} has no `data` section, which says what to train on",
+            span=model.train and model.train.span,
+            helps=["add one: data NAME { source: digits()  holdout: 20% }"],
+        )
+    return model.data
 
 
 def _resized(spec: DataSpec) -> int | None:

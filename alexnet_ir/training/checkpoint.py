@@ -18,7 +18,8 @@ from alexnet_ir.training.weights import SLOTS, TRAINING, Piece, Saved, pieces_of
 KEEP = 3
 LEAST_SECONDS, SHARE = 10, 30
 """Time between saves, when nobody sets it: at least so long, and so many times what the last one took."""
-DAMAGED = ".damaged"
+ASIDE = ".aside"
+"""At the end of the name of a file that a run was not taken up from."""
 
 
 @dataclass
@@ -141,7 +142,7 @@ class Checkpoints:
         where none can."""
         problems: list[str] = []
         for path in self.paths():
-            if up_to is None or int(path.stem.removeprefix("step-")) <= up_to:
+            if up_to is None or step_of(path) <= up_to:
                 try:
                     return read_checkpoint(path), problems
                 except AlexnetError as failure:
@@ -151,9 +152,21 @@ class Checkpoints:
         )
 
     def tidy(self, step: int) -> None:
-        """Before a run goes on from `step`: remove what killed saves left, and put aside what is newer, and damaged."""
+        """Before a run goes on from `step`: remove what killed saves left, and put aside what is newer: damaged, or
+        not wanted."""
         for part in self.folder.parent.rglob(f"*{PART}"):
             part.unlink()
         for path in self.paths():
-            if int(path.stem.removeprefix("step-")) > step:
-                path.rename(path.with_name(path.name + DAMAGED))
+            if step_of(path) > step:
+                put_aside(path)
+
+
+def step_of(path: Path) -> int:
+    """After how many updates a checkpoint was made, by its name."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def put_aside(path: Path) -> None:
+    """Have nobody take this file, where it exists, for one of the run's."""
+    if path.exists():
+        path.replace(path.with_name(path.name + ASIDE))

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 
@@ -46,10 +46,39 @@ class Interrupted(KeyboardInterrupt):
         self.code = 130 if asked is signal.SIGINT else 75
 
 
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+"""By which a run is asked to stop: Ctrl-C, schedulers, and a terminal that is closed."""
+
+
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """A signal raises Interrupted wherever it comes in, as Ctrl-C does by itself: while there is nothing to save."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(signal.Signals(number))
+
+    with handled(end):
+        yield
+
+
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Signals go to the handler, but for those that the process was told to ignore. Outside the main thread nothing
+    changes."""
+    with ExitStack() as undo:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                usual = signal.getsignal(number)
+                if usual not in (signal.SIG_IGN, None):
+                    undo.callback(signal.signal, number, usual)
+                    signal.signal(number, handler)
+        yield
+
+
 class Interrupt:
-    """While it is entered, the first Ctrl-C, SIGTERM or SIGUSR1 is noted and does no more; the second ends the process
-    at once, whatever it is at, with 128 and the signal's number. Signals that the process was told to ignore stay
-    ignored. Outside the main thread nothing changes."""
+    """While it is entered, the first of SIGNALS is noted and does no more; the second ends the process at once,
+    whatever it is at, with 128 and the signal's number. Signals that the process was told to ignore stay ignored.
+    Outside the main thread nothing changes."""
 
     def __init__(self) -> None:
         self._asked: signal.Signals | None = None
@@ -58,22 +87,17 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is not threading.main_thread():
             return self
-        there = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
-        usual = {number: signal.getsignal(number) for number in there}
         # A handler waits for the kernel that is running. What comes in here does not, and a thread reads it.
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        thread = threading.Thread(target=_end_at_the_second, args=(ours, frozenset(there)), daemon=True)
+        thread = threading.Thread(target=_end_at_the_second, args=(ours, frozenset(SIGNALS)), daemon=True)
         thread.start()
         with ExitStack() as undo:
             undo.enter_context(ours)
             undo.callback(thread.join)
             undo.enter_context(theirs)
             undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False))
-            for number, handler in usual.items():
-                if handler not in (signal.SIG_IGN, None):
-                    undo.callback(signal.signal, number, handler)
-                    signal.signal(number, self._note)
+            undo.enter_context(handled(self._note))
             self._undo = undo.pop_all()
         return self
 

@@ -6,36 +6,33 @@ import math
 import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, Never, TextIO
 
-import numpy as np
 from tqdm import tqdm
 
 from alexnet_ir.backends.augment import Augmented
 from alexnet_ir.compiler import recipe_of
 from alexnet_ir.data.dataset import Dataset
-from alexnet_ir.data.load import load_for
+from alexnet_ir.data.load import data_of, load_for
 from alexnet_ir.data.loader import Fed, Loader
 from alexnet_ir.data.preprocessing import Preprocessing
 from alexnet_ir.diagnostics import AlexnetError, error
-from alexnet_ir.dsl import spec
 from alexnet_ir.dsl.model import Model
 from alexnet_ir.dsl.resolved import resolved
 from alexnet_ir.ir.op import Array
 from alexnet_ir.setup import Setup
-from alexnet_ir.training.checkpoint import KEEP, Checkpoint, Checkpoints, Progress, Tally
+from alexnet_ir.training.checkpoint import KEEP, Checkpoint, Progress, Tally, put_aside
 from alexnet_ir.training.control import Control
 from alexnet_ir.training.evaluate import evaluate, ranks
 from alexnet_ir.training.interrupt import Interrupt
 from alexnet_ir.training.observe import Observer, Update
 from alexnet_ir.training.resume import check_data, rate_before, take_states
-from alexnet_ir.training.run import BEST, FINAL, EpochMetrics, RunFolder
+from alexnet_ir.training.run import FINAL, EpochMetrics, RunFolder
+from alexnet_ir.training.saving import Saver
 from alexnet_ir.training.step import TrainingStep
-from alexnet_ir.training.weights import Saved, write_weights
-from alexnet_ir.version import __version__
 
 
 @dataclass(frozen=True)
@@ -56,41 +53,40 @@ class TrainingRun:
     the recipe asks for what nothing runs yet, or the data is not there; nothing is written before that is known."""
 
     folder: RunFolder
-    environment: Mapping[str, Any]
-    checkpoints: Checkpoints
+    saver: Saver
 
     def __init__(
         self, model: Model, setup: Setup, options: Options = Options(), observers: Sequence[Observer] = ()
     ) -> None:
         self.model, self.options, self.observers = model, options, observers
         self.recipe = recipe_of(model)
-        data = _data_of(model, self.recipe)
         self.data: Dataset = load_for(model, self.recipe.seed, options.data_dir)
-        self.preprocessing = Preprocessing.of(data, self.recipe.seed, self.data.train)
+        self.preprocessing = Preprocessing.of(data_of(model), self.recipe.seed, self.data.train)
         self._loader = Loader(self.data.train, self.preprocessing, model.batch, options.workers)
         self.steps_per_epoch = self._loader.steps_per_epoch
         self.control = Control(model, self.steps_per_epoch, freeze=options.freeze)
         self.step = TrainingStep(model, setup)
         self.progress = Progress()
-        self.saved_step = 0
+        self.is_whole = True  # not in the midst of an update, nor after one that failed
         self._interrupt, self.every = Interrupt(), max(1, self.steps_per_epoch // 20)
         self._last: Update | None = None
-        self._whole, self._warned = True, False
+        self._set: Mapping[str, Mapping[str, float]] = {}
+        self._preprocessing = self.preprocessing
 
     # --- beginning ----------------------------------------------------------------------------------------------------
 
     def begin(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
         """Start in a new folder, with a checkpoint of what nothing was done to."""
         self._open(folder, environment)
-        folder.describe(resolved(self.model), environment)
-        self._write()
+        self._describe(environment)
+        self.saver.write()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be where a checkpoint was made; nothing is written. AlexnetError where the net or the data are not those of
         the checkpoint."""
         check_data(checkpoint, self.data, self.preprocessing)
         take_states(checkpoint, self.step)
-        self.progress, self.saved_step = checkpoint.progress, checkpoint.saved.step
+        self.progress = checkpoint.progress
         self.control.restore(checkpoint.control)
 
     def go_on(
@@ -98,19 +94,24 @@ class TrainingRun:
     ) -> None:
         """Take the run up in its folder from the checkpoint that it was restored from; `changes` are what is new."""
         self._open(folder, environment)
-        self.checkpoints.tidy(self.step.steps)
-        name = self.checkpoints.path(self.step.steps).name
+        self.saver.checkpoints.tidy(self.step.steps)
+        put_aside(folder.path / FINAL)  # of a run that was finished
+        name = self.saver.checkpoints.path(self.step.steps).name
         folder.log("resume", self.step.steps, checkpoint=name, changes=dict(changes))
         if changes:
             before, rate = rate_before(checkpoint, self.control), self.control.at(self.step.steps).lr
             if rate != before:
                 self._log_rate(rate, f"it was {before:g} before the run was taken up")
-            folder.describe(resolved(self.model), environment)
-            self._write()  # so that a kill does not take them back
+            self._describe(environment)
+            self.saver.write()  # so that a kill does not take them back
 
     def _open(self, folder: RunFolder, environment: Mapping[str, Any]) -> None:
-        self.folder, self.environment = folder, environment
-        self.checkpoints = Checkpoints(folder.path, self.options.keep, self.options.checkpoint_every)
+        self.folder = folder
+        self.saver = Saver(self, environment)
+
+    def _describe(self, environment: Mapping[str, Any]) -> None:
+        placing = self.step.compiled.placing
+        self.folder.describe(resolved(self.model, placing.best or placing.name), environment)
 
     @property
     def is_finished(self) -> bool:
@@ -131,7 +132,7 @@ class TrainingRun:
                 self._train(bar)
                 self._finish()
             except BaseException:
-                self._rescue()
+                self.saver.rescue()
                 raise
         return self.progress.last
 
@@ -145,8 +146,8 @@ class TrainingRun:
                 self._interrupt.check()
                 self._update(batches)
                 self._show(bar)
-                if self.checkpoints.due(self.step.steps):
-                    self._save()
+                if self.saver.checkpoints.due(self.step.steps):
+                    self.saver.save()
 
     def _batches(self) -> Generator[Fed, None, None]:
         """Those of the updates to come, one epoch after another."""
@@ -154,23 +155,23 @@ class TrainingRun:
             yield from self._loader.train(*divmod(self.step.steps, self.steps_per_epoch))
 
     def _update(self, batches: Iterator[Fed]) -> None:
-        """One update. In its midst, and after one that failed, the net is not to be saved."""
+        """One update."""
         began, tally = time.perf_counter(), self.progress.tally
         self._loader.preprocessing = self._preprocessing_at(self.step.steps)
         images, labels = next(batches)
         waited = time.perf_counter() - began
         for observer in self.observers:
             observer.before_step(self)
-        self._whole = False
+        self.is_whole = False
         self._steer()
         loss = self.step(images, labels)
         wrong = float((ranks(self.step.scores, labels) > 0).mean())
         self._last = Update(self.step.steps, tally.epoch + 1, loss, wrong, self.step.lr, images, labels)
         if not math.isfinite(loss):
-            raise self._diverged(f"the loss is {loss} at step {self.step.steps}")
+            raise self.diverged(f"the loss is {loss} at step {self.step.steps}")
         tally.steps, tally.loss, tally.wrong = tally.steps + 1, tally.loss + loss, tally.wrong + wrong
         self.progress.lr = self.step.lr
-        self._whole = True
+        self.is_whole = True
         if self.step.steps % self.every == 0:
             self.folder.log("step", self.step.steps, loss=loss, lr=self.step.lr)
         for observer in self.observers:
@@ -191,11 +192,13 @@ class TrainingRun:
         self.say(f"step {self.step.steps}: the rate is {lr:g}: {reason}")
 
     def _preprocessing_at(self, steps: int) -> Preprocessing:
-        """With what events have set of the transforms."""
-        found = self.preprocessing
-        for name, values in self.control.at(steps).transforms.items():
-            found = found.setting(name, **values)
-        return found
+        """With what events have set of the transforms: made when that changes."""
+        transforms = self.control.at(steps).transforms
+        if transforms != self._set:
+            self._set, self._preprocessing = transforms, self.preprocessing
+            for name, values in transforms.items():
+                self._preprocessing = self._preprocessing.setting(name, **values)
+        return self._preprocessing
 
     def _show(self, bar: tqdm[Never]) -> None:
         tally = self.progress.tally
@@ -227,7 +230,7 @@ class TrainingRun:
         progress.last, progress.judged = metrics, self.step.steps
         if tally.steps == self.steps_per_epoch:
             progress.tally = Tally(tally.epoch + 1)
-        self._save(errors.top1 if progress.best is None or errors.top1 < progress.best else None)
+        self.saver.save(errors.top1 if progress.best is None or errors.top1 < progress.best else None)
         for observer in self.observers:
             observer.after_epoch(self, metrics)
 
@@ -241,7 +244,6 @@ class TrainingRun:
         reason = self.control.done(self.step.steps)
         if self.step.steps != self.control.total:  # else it is known
             self.say(f"the end: {reason}")
-        write_weights(self.folder.path / FINAL, self._weights(self._states()))
         last = self.progress.last
         if last is not None:
             center, ten_crop = {"top1": last.eval_top1, "top5": last.eval_top5}, None
@@ -253,76 +255,20 @@ class TrainingRun:
                 "final", self.step.steps, center=center, ten_crop=ten_crop, images=last.eval_images, reason=reason
             )
         self.progress.finished = self.step.steps
-        self._write()
+        self.saver.write(final=True)
         for observer in self.observers:
             observer.at_end(self)
-
-    # --- saving -------------------------------------------------------------------------------------------------------
-
-    def _save(self, best: float | None = None) -> None:
-        """Save if the disk lets us; if not, training goes on, and the next time may be better. `best` is the error of
-        these weights, if none before them had a lower one."""
-        try:
-            if best is not None:
-                write_weights(self.folder.path / BEST, self._weights(self._states()))
-                self.progress.best = best
-            self._write()
-            self._warned = False
-        except OSError as failure:
-            if not self._warned:
-                self.warn(f"{_why(failure)}; training goes on, and what is saved is step {self.saved_step}")
-            self._warned = True
-
-    def _write(self) -> None:
-        """A checkpoint of the run as it is. OSError where it cannot be written."""
-        states = self._states()
-        self.checkpoints.save(
-            Checkpoint(
-                self._weights(states), {name: states[name] for name in states if name not in self.step.weights},
-                self.progress, self.control.state(), self.folder.sync(), len(self.data.train), self.model.batch,
-                self.options.kept, self.environment,
-            )
-        )  # fmt: skip
-        self.saved_step = self.step.steps
-
-    def _states(self) -> dict[str, Array]:
-        """All that training changes; AlexnetError where some of it is not finite, and so of no use."""
-        states = self.step.states()
-        for name, value in states.items():
-            if not np.isfinite(value).all():
-                self._whole = False
-                raise self._diverged(f"{name} is not finite after step {self.step.steps}")
-        return states
-
-    def _rescue(self) -> None:
-        """Save the last finished step, if there is one that was not spoiled, on the way out."""
-        try:
-            if self._whole:
-                self._write()
-        except OSError as failure:
-            self.warn(f"{_why(failure)}; what is saved is step {self.saved_step}")
-
-    def _weights(self, states: Mapping[str, Array]) -> Saved:
-        choice = asdict(self.model.choice) | {"settings": dict(self.model.choice.settings)}
-        _, channels, rows, columns = self.data.train.images.shape
-        return Saved(
-            {name: states[name] for name in self.step.weights}, self.model.source.text,
-            str(Path(self.model.source.name).resolve()), choice, self.data.classes, self.preprocessing.mean,
-            (channels, rows, columns), __version__, self.step.seed, self.step.steps,
-        )  # fmt: skip
 
     # --- what observers may ask ---------------------------------------------------------------------------------------
 
     def say(self, line: str) -> None:
         """Print a line, above the progress bar."""
-        with tqdm.external_write_mode():
-            print(line, flush=True)
+        _print(line, sys.stdout)
 
     def warn(self, text: str) -> None:
         """The same as a warning, which the metrics keep."""
         self.folder.log("warning", self.step.steps, text=text)
-        with tqdm.external_write_mode():
-            print(f"warning: {text}", file=sys.stderr, flush=True)
+        _print(f"warning: {text}", sys.stderr)
 
     def batch_of(self, steps: int) -> Fed:
         """Images and labels of the update that follows after so many."""
@@ -332,14 +278,16 @@ class TrainingRun:
     def rewind(self, steps: int) -> None:
         """Bring the net back to where it was after so many updates, from the newest checkpoint up to there. The run
         cannot go on from it."""
-        self._whole = False
-        checkpoint, _ = self.checkpoints.newest(up_to=steps)
+        self.is_whole = False
+        checkpoint, _ = self.saver.checkpoints.newest(up_to=steps)
         self.step.restore(checkpoint.states, checkpoint.saved.step)
         while self.step.steps < steps:
             self.control.steer(self.step)
             self.step(*self.batch_of(self.step.steps))
 
-    def _diverged(self, what: str) -> AlexnetError:
+    def diverged(self, what: str) -> AlexnetError:
+        """The error that ends the run, which is not to be saved as it is, with what observers know of it."""
+        self.is_whole = False
         found = [observer.on_divergence(self, self._last) for observer in self.observers] if self._last else []
         usual = error(
             f"{what}: training has diverged",
@@ -349,15 +297,7 @@ class TrainingRun:
         return next((each for each in found if each), usual)
 
 
-def _why(failure: OSError) -> str:
-    return f"{failure.filename} cannot be written: {failure.strerror or failure}"
-
-
-def _data_of(model: Model, recipe: spec.TrainSpec) -> spec.DataSpec:
-    if model.data is None:
-        raise error(
-            f"{model.source.name} has no `data` section, which says what to train on",
-            span=recipe.span,
-            helps=["add one: data NAME { source: digits()  holdout: 20% }"],
-        )
-    return model.data
+def _print(line: str, to: TextIO) -> None:
+    """Above the progress bar. Where nobody can read it, a closed terminal, a pipe or a full disk, training goes on."""
+    with tqdm.external_write_mode(), suppress(OSError):
+        print(line, file=to, flush=True)

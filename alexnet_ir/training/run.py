@@ -11,10 +11,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from alexnet_ir.diagnostics import error
 from alexnet_ir.durable import PART, write_durably
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 MODEL, RESOLVED, ENVIRONMENT = "model.alx", "resolved.alx", "environment.json"
 METRICS, TABLE = "metrics.jsonl", "metrics.csv"
@@ -75,10 +80,14 @@ class _Lines:
 
 class RunFolder:
     """The files of a run, but for its checkpoints. `sizes` are those of the metrics that count where a run is taken up;
-    a new one has none."""
+    a new one has none. Until it is closed nobody else can have it: AlexnetError where somebody has."""
 
     def __init__(self, path: Path, sizes: tuple[int, int] = (0, 0)) -> None:
         self.path = path
+        self._lock = (path / METRICS).open("ab")
+        if not _is_ours(self._lock):
+            self._lock.close()
+            raise error(f"{path}: another process is at this run", helps=["wait for its end, or interrupt it"])
         self._metrics, self._table = _Lines(path / METRICS, sizes[0]), _Lines(path / TABLE, sizes[1])
 
     @classmethod
@@ -92,12 +101,16 @@ class RunFolder:
             raise error(f"{path}: there is something of that name already", helps=helps)
         try:
             (path / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
             write_durably(path / MODEL, model.encode())
         except OSError as failure:
             raise error(f"{failure.filename}: {failure.strerror or failure}") from None
-        folder = cls(path)
         folder.log_row(field.name for field in fields(EpochMetrics))
         return folder
+
+    def close(self) -> None:
+        """Let others have it; the end of the process does so too."""
+        self._lock.close()
 
     def describe(self, resolved: str, environment: Mapping[str, Any]) -> None:
         """Write the model as it is trained, and what trains it."""
@@ -128,6 +141,18 @@ class RunFolder:
                 failure.filename = str(lines.path)
                 raise
         return self._metrics.size, self._table.size
+
+
+def _is_ours(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed; whether no other process has done so. Where the system has no locks, yes."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+    return True
 
 
 def _never_begun(path: Path) -> bool:

@@ -134,7 +134,7 @@ def test_a_damaged_one_is_passed_over_and_put_aside(tmp_path: Path) -> None:
     checkpoints.tidy(3)
     assert not part.exists()
     assert [path.stem for path in checkpoints.paths()] == ["step-000000003"]
-    assert newest.with_name(newest.name + ".damaged").exists()
+    assert newest.with_name(newest.name + ".aside").exists()
     with pytest.raises(AlexnetError, match="no checkpoint to go on from"):
         Checkpoints(tmp_path / "elsewhere").newest()
 

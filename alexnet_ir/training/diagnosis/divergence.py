@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from alexnet_ir.ir.names import LABEL
 from alexnet_ir.ir.op import Array, Input, Read
 from alexnet_ir.ops.loss import LossOp
 from alexnet_ir.ops.update import UpdateOp
+from alexnet_ir.training.checkpoint import step_of
 from alexnet_ir.training.diagnosis.walk import walk
 from alexnet_ir.training.observe import Observer, Update
 from alexnet_ir.training.step import TrainingStep
@@ -192,5 +193,15 @@ class Divergence(Observer):
         run.say(f"step {update.step}: not finite; made again from the newest checkpoint on, to see where that began")
         failure = explain(run.step, update.step, update.loss, rewind, run.batch_of, list(self._losses))
         (found,) = failure.diagnostics
+        found = replace(found, helps=(*found.helps, *_ways_on(run)))
         run.folder.log("warning", update.step, text=f"{found.message}: {found.label}" if found.label else found.message)
-        return failure
+        return AlexnetError([found])
+
+
+def _ways_on(run: TrainingRun) -> Iterator[str]:
+    """From its checkpoints, of which even the newest may have been on the way there."""
+    newest, *older = run.saver.checkpoints.paths()
+    if step_of(newest) > 0:
+        yield f"to go on from step {step_of(newest)} with other settings: --resume {run.folder.path}"
+    if older:
+        yield f"or from before, step {step_of(older[-1])}: --resume {older[-1]}"

@@ -17,6 +17,7 @@ from alexnet_ir.ir.names import SCORE
 from alexnet_ir.ir.op import Array
 from alexnet_ir.training.activations import activations, computed_layers
 from alexnet_ir.training.observe import Observer, Update
+from alexnet_ir.training.run import read_metrics
 from alexnet_ir.training.step import Predictor
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ least 100 updates, and at most 2,000, a fifth of an epoch of ImageNet at batch 1
 normal(0.01) may need longer; the text says so."""
 NEAR = 0.01
 """Of the loss of guessing: what a batch's mean moves by on the plateau, and less than a net gains once it learns."""
+
+SAID = "the loss is that of guessing"
 
 
 def guessing(model: Model) -> float:
@@ -54,17 +57,16 @@ class Stuck(Observer):
     """Warns once where the mean loss of the last updates is that of guessing, or more."""
 
     def at_start(self, run: TrainingRun) -> None:
-        """Losses of this process count, from here on."""
+        """A run that is taken up has said it, or not."""
         self.chance = guessing(run.model)
         self.patience = min(PATIENCE, max(LEAST, EPOCHS * run.steps_per_epoch))
         self._losses: deque[float] = deque(maxlen=LEAST)
-        self._seen, self._warned = 0, False
+        self._warned = any(SAID in line.get("text", "") for line in read_metrics(run.folder.path))
 
     def after_step(self, run: TrainingRun, update: Update) -> None:
         """Look at the last losses."""
         self._losses.append(update.loss)
-        self._seen += 1
-        if self._warned or self._seen < self.patience:
+        if self._warned or update.step < self.patience or len(self._losses) < LEAST:
             return
         mean = math.fsum(self._losses) / len(self._losses)
         if mean >= (1 - NEAR) * self.chance:
@@ -74,7 +76,7 @@ class Stuck(Observer):
     def _text(self, mean: float, run: TrainingRun, update: Update) -> str:
         classes = run.model.graph.tensor(run.model.graph.outputs[SCORE]).shape[1]
         lines = [
-            f"after {update.step:,} steps the loss is that of guessing: a mean of {mean:.4g} over the last "
+            f"after {update.step:,} steps {SAID}: a mean of {mean:.4g} over the last "
             f"{len(self._losses)}, where {classes} equal scores cost {self.chance:.4g}",
             *_dead_lines(dead_units(run.step, update.images)),
             *_image_lines(update.images),
