@@ -26,7 +26,7 @@ def environment_of(step: TrainingStep, options: Mapping[str, Any]) -> dict[str, 
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "devices": ",".join(setup.devices),
         "backend": _about(step),
@@ -54,7 +54,7 @@ def _about(step: TrainingStep) -> str:
     return backend.about if isinstance(backend, CpuBackend) else backend.name
 
 
-def _processor() -> str:
+def processor() -> str:
     """Its name, or its architecture where the system does not tell."""
     told = Path("/proc/cpuinfo")
     lines = told.read_text(errors="replace").splitlines() if told.exists() else []
