@@ -1,5 +1,5 @@
-"""Files that are whole at any moment, whatever happens: killed processes, full disks, a power cut; and locks, so that two
-processes do not write the same ones."""
+"""Files that are whole at any moment, whatever happens: killed processes, full disks, a power cut; and locks, so that
+two processes do not write the same ones."""
 
 from __future__ import annotations
 

@@ -11,15 +11,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from alexnet_ir.diagnostics import error
-from alexnet_ir.durable import PART, write_durably
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from alexnet_ir.durable import PART, is_ours, write_durably
 
 MODEL, RESOLVED, ENVIRONMENT = "model.alx", "resolved.alx", "environment.json"
 METRICS, TABLE = "metrics.jsonl", "metrics.csv"
@@ -85,7 +80,7 @@ class RunFolder:
     def __init__(self, path: Path, sizes: tuple[int, int] = (0, 0)) -> None:
         self.path = path
         self._lock = (path / METRICS).open("ab")
-        if not _is_ours(self._lock):
+        if not is_ours(self._lock):
             self._lock.close()
             raise error(f"{path}: another process is at this run", helps=["wait for its end, or interrupt it"])
         self._metrics, self._table = _Lines(path / METRICS, sizes[0]), _Lines(path / TABLE, sizes[1])
@@ -141,18 +136,6 @@ class RunFolder:
                 failure.filename = str(lines.path)
                 raise
         return self._metrics.size, self._table.size
-
-
-def _is_ours(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed; whether no other process has done so. Where the system has no locks, yes."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass
-    return True
 
 
 def _never_begun(path: Path) -> bool:

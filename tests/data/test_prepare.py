@@ -26,6 +26,7 @@ from alexnet_ir.data.container.reading import Container, open_container
 from alexnet_ir.data.decode import decode_stored, encode_stored
 from alexnet_ir.data.prepare.run import Options, prepare
 from alexnet_ir.diagnostics import AlexnetError
+from alexnet_ir.durable import held
 
 IDS = ("n01440764", "n01443537", "n02084071")
 SMALL = Options(size=72, shard_images=5)
@@ -301,10 +302,47 @@ def test_what_is_prepared_already(classes: Path, tmp_path: Path) -> None:
     assert "prepared already" in refusal(tmp_path / "out", tmp_path / "again")
 
 
-def test_a_damaged_tar(tmp_path: Path) -> None:
-    path = imagenet_tars(tmp_path / "imagenet") / "ILSVRC2012_img_train.tar"
-    path.write_bytes(path.read_bytes()[:-20_000])
+@pytest.mark.parametrize("which", ["train", "val"])
+@pytest.mark.parametrize("how", ["cut in an image", "cut after an image", "an entry", "an entry of a class"])
+def test_a_damaged_tar(which: str, how: str, tmp_path: Path) -> None:
+    """Also where Python's tarfile takes the damage for the end."""
+    caffe(imagenet_tars(tmp_path / "imagenet"))
+    path = tmp_path / "imagenet" / f"ILSVRC2012_img_{which}.tar"
+    content = path.read_bytes()
+    with tarfile.open(path) as tar:
+        second = tar.getmembers()[1].offset
+    match how:
+        case "cut in an image":
+            content = content[: second - 600]
+        case "cut after an image":
+            content = content[:second]
+        case "an entry":
+            content = content[: second + 4] + b"?" + content[second + 5 :]
+        case _:  # the last name
+            last = content.rindex(b".JPEG" + bytes(60))
+            content = content[:last] + b"?" + content[last + 1 :]
+    path.write_bytes(content)
     assert f"{path}: expected a whole tar" in refusal(tmp_path / "imagenet", tmp_path / "out")
+
+
+def test_what_is_no_file_and_links_that_have_no_end(classes: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(classes, tmp_path / "source"))
+    os.mkfifo(source / IDS[0] / "pipe.JPEG")
+    (source / IDS[0] / "back").symlink_to("..")
+    (source / IDS[1] / "further").symlink_to(f"../{IDS[2]}")
+    found = made(source, tmp_path / "out", max_broken=0)
+    assert np.bincount(found.train.labels).tolist() == [6, 12, 6]
+
+
+def test_strange_names(tmp_path: Path) -> None:
+    names = ("a\nb.JPEG", "ü 猫.png", os.fsdecode(b"\xff\xfe.JPEG"))
+    for n, name in enumerate(names):
+        put(tmp_path / "source" / "a b" / name, photograph(n))
+        put(tmp_path / "source" / "a b" / f"broken {name}", "no image")
+    assert len(made(tmp_path / "source", tmp_path / "out", max_broken=0.5).train) == 3
+    lines = os.fsdecode((tmp_path / "out" / "skipped.txt").read_bytes()).splitlines()
+    expected = {f"a b/broken {name}".replace("\n", "\\n") for name in names}
+    assert {line.rpartition(":")[0] for line in lines} == expected
 
 
 def test_validation_classes_that_training_does_not_have(tmp_path: Path) -> None:
@@ -364,7 +402,7 @@ def test_jobs_are_of_no_matter(jobs: int, classes: Path, undisturbed: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "name", ["train-00001.data", "train-00001.index", "train-00003.data", "statistics.safetensors"]
+    "name", ["train-00001.data", "train-00001.index", "train-00003.data", "statistics.safetensors", MANIFEST]
 )
 @pytest.mark.parametrize("how", ["missing", "changed"])
 def test_what_is_damaged_is_made_again(
@@ -400,6 +438,17 @@ def test_killed_at_any_moment(classes: Path, undisturbed: dict[str, bytes], tmp_
             break
         images += f"{len(list(out.glob('*.index')))} "
     assert content(out) == undisturbed, f"finished shards when it was killed: {images}"
+
+
+def test_two_at_once(classes: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    """The second one is told, and changes nothing; a lock ends with its process, so that a killed one leaves none."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with held(out):
+        assert f"{out}: another process prepares it" in refusal(classes, out, shard_images=5)
+        assert content(out) == {}
+    prepare(classes, out, SMALL)
+    assert content(out) == undisturbed
 
 
 def test_a_full_disk(classes: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:

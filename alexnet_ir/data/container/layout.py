@@ -1,13 +1,12 @@
 """What a container's files hold.
 
-manifest.json            what was asked for, and the hashes of all that was made of it; written last
+plan.json                what was asked for; written first
+manifest.json            the same, and the hashes of all that was made of it; written last
 train-00000.data         encoded images, one after another
 train-00000.index        where each image lies, its label, checksum and name; sums of pixels; what was skipped
 eval-00000.data, ...     the same of the evaluation set, if there is one
 statistics.safetensors   mean image and covariance of the training set
 skipped.txt              the files that could not be read, and why
-
-and, until the manifest is there, plan.json: what was asked for.
 """
 
 from __future__ import annotations
@@ -192,7 +191,7 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """AlexnetError where there is none, or it is damaged."""
         path = folder / MANIFEST
-        found = unsealed(path)
+        found = unsealed(path, helps=(f"it is made again by: alexnet-ir prepare SOURCE {folder}",))
         try:
             shards = {part: tuple(Shard(**shard) for shard in some) for part, some in found["shards"].items()}
             plan = Plan.from_json(found["plan"])
@@ -209,8 +208,8 @@ def sealed(content: Mapping[str, Any]) -> bytes:
     return json.dumps({**whole, "sha256": sha256(json.dumps(whole).encode())}, indent=1).encode() + b"\n"
 
 
-def unsealed(path: Path) -> dict[str, Any]:
-    """What was sealed; AlexnetError where the file is missing, of another kind or damaged."""
+def unsealed(path: Path, helps: Sequence[str]) -> dict[str, Any]:
+    """What was sealed; AlexnetError where the file is missing, of another kind or damaged, which `helps` mends."""
     try:
         found = json.loads(path.read_bytes())
         seal = found.pop("sha256")
@@ -220,10 +219,10 @@ def unsealed(path: Path) -> dict[str, Any]:
             f"{path}: {failure.strerror}", helps=("alexnet-ir prepare SOURCE OUT makes a prepared set",)
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise error(f"{path}: expected {FORMAT!r}, found no such file, or a damaged one") from None
+        raise error(f"{path}: expected {FORMAT!r}, found no such file, or a damaged one", helps=helps) from None
     if kind != FORMAT:
         raise error(f"{path}: expected {FORMAT!r}, found {kind!r}", helps=("prepare it with this version",))
     if seal != sha256(json.dumps(found).encode()):
-        raise error(f"{path}: its content does not have the hash that it names: it was changed or damaged")
+        raise error(f"{path}: its content does not have the hash that it names: it was changed or damaged", helps=helps)
     del found["format"]
     return dict(found)

@@ -78,7 +78,8 @@ def finished(folder: Path, name: str) -> Shard | None:
 
 def write_skipped(folder: Path, shards: Iterable[Shard]) -> None:
     """The list of files that could not be read."""
-    lines = (f"{name}: {reason}\n" for shard in shards for name, reason in _index(folder, shard).skipped)
+    skipped = (f"{name}: {reason}" for shard in shards for name, reason in _index(folder, shard).skipped)
+    lines = (line.replace("\n", "\\n") + "\n" for line in skipped)  # names may have several lines
     write_durably(folder / SKIPPED, "".join(lines).encode("utf-8", "surrogateescape"))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from alexnet_ir.data.prepare.labels import (
     CLASS_LISTS,
     LABEL_LISTS,
     LISTS,
+    META,
     find,
     in_order,
     read_classes,
@@ -29,7 +31,7 @@ from alexnet_ir.diagnostics import error
 KAGGLE = "ILSVRC/Data/CLS-LOC"
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 VALIDATION = ("val", "validation", "valid", "eval", "test")
-_NO_IMAGES = {*CLASS_LISTS, *LABEL_LISTS, "Thumbs.db"}
+_NO_IMAGES = {*CLASS_LISTS, *LABEL_LISTS, META, "Thumbs.db"}
 _WNID = re.compile(r"(n\d{8})_")
 
 
@@ -138,47 +140,49 @@ def _validation(root: Path) -> Path | None:
     return next((f for f in folders if f.name != "test" or any(entry.is_dir() for entry in f.iterdir())), None)
 
 
-def _walk(root: Path) -> Iterator[File]:
+def _walk(root: Path, parts: tuple[str, ...] = (), above: tuple[Path, ...] = ()) -> Iterator[File]:
     """All files below a folder but hidden ones, lists and what `prepare` made; the first folder on the way is the
-    class."""
-    for path, folders, names in os.walk(root, onerror=_fail, followlinks=True):
-        here = Path(path)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _prepared(here / name))
-        parts = here.relative_to(root).parts
-        for name in sorted(names):
-            if not name.startswith(".") and name not in _NO_IMAGES:
-                full = "/".join((*parts, name))
-                yield File(full, _size(root / full), 0, parts[0] if parts else "")
-
-
-def _fail(failure: OSError) -> None:
-    raise failure
+    class. A link back to a folder `above` is not followed: it has no end."""
+    here = root.joinpath(*parts)
+    real = here.resolve()
+    if real in above:
+        return
+    for entry in sorted(os.scandir(here), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if not _prepared(here / entry.name):
+                yield from _walk(root, (*parts, entry.name), (*above, real))
+        elif entry.name not in _NO_IMAGES and (size := _size(entry)) is not None:
+            yield File("/".join((*parts, entry.name)), size, 0, parts[0] if parts else "")
 
 
 def _prepared(folder: Path) -> bool:
     return (folder / PLAN).exists() or (folder / MANIFEST).exists()
 
 
-def _size(path: Path) -> int:
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """In bytes; None of what is no file, such as a pipe; 0 of a link to nowhere, which reading it will tell."""
     try:
-        return path.stat().st_size
-    except OSError:  # a link to nowhere, which reading it will tell
+        status = entry.stat()
+    except OSError:
         return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _train_tar(path: Path) -> Iterator[File]:
     """The images in a tar of tars, one a class: their places in the outer one."""
     with _opened(path) as outer:
-        for member in outer:
+        for member in _entries(outer):
             inner = outer.extractfile(member)
             if inner is not None and member.name.endswith(".tar"):
                 with inner, tarfile.open(fileobj=inner, mode="r:") as images:
-                    yield from _members(images, member.offset_data, stem(member.name))
+                    yield from _images(images, member.offset_data, stem(member.name))
 
 
 def _tar(path: Path) -> Iterator[File]:
     with _opened(path) as images:
-        yield from _members(images, 0, "")
+        yield from _images(images, 0, "")
 
 
 @contextmanager
@@ -191,8 +195,17 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
         raise error(f"{path}: expected a whole tar, found a damaged one ({failure})", helps=helps) from None
 
 
-def _members(images: Iterable[tarfile.TarInfo], start: int, folder: str) -> Iterator[File]:
-    for member in images:
+def _images(tar: tarfile.TarFile, start: int, folder: str) -> Iterator[File]:
+    for member in _entries(tar):
         if member.isfile():
             name = f"{folder}/{member.name}" if folder else member.name
             yield File(name, member.size, start + member.offset_data, folder)
+
+
+def _entries(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All of a tar; TarError where what follows is not its end: tarfile itself takes a damaged entry for that."""
+    yield from tar
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"neither an entry nor the end at byte {tar.offset:,}")

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from alexnet_ir.backends.streams import cores
 from alexnet_ir.data.container.layout import (
     EVAL,
-    MANIFEST,
     PLAN,
     SKIPPED,
     TRAIN,
@@ -41,7 +40,7 @@ from alexnet_ir.data.photograph import BrokenImageError
 from alexnet_ir.data.prepare.parts import Found, Part
 from alexnet_ir.data.prepare.recognise import recognise
 from alexnet_ir.diagnostics import error
-from alexnet_ir.durable import PART, write_durably
+from alexnet_ir.durable import PART, held, write_durably
 
 SIZE, RAW_SIZE = 256, 64
 """Of photographs unless asked otherwise; up to which images are stored raw."""
@@ -73,17 +72,21 @@ def prepare(source: Path, out: Path, options: Options, show_progress: bool = Fal
     found = _hold_out(recognise(source, options.labels), options.holdout)
     parts = {TRAIN: found.train} | ({EVAL: found.eval} if found.eval else {})
     plan, jobs = _plan(found, parts, options), options.jobs or cores()
+    if out.exists() and not out.is_dir():
+        raise error(f"{out}: expected a new folder, found a file", helps=("choose another OUT",))
     try:
-        _claim(out, plan)
-        with threadpool_limits(1, "blas"), warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
+        out.mkdir(parents=True, exist_ok=True)
+        with held(out) as ours, threadpool_limits(1, "blas"), warnings.catch_warnings():
+            if not ours:
+                raise error(f"{out}: another process prepares it", helps=("wait for its end, or interrupt it",))
+            _claim(out, plan)
             warnings.filterwarnings("ignore", module="PIL")  # of what it makes the best of
-            try:
-                shards = _make(out, plan, parts, pool, options, show_progress)
-            finally:
-                pool.shutdown(cancel_futures=True)
-        manifest = write_manifest(out, plan, shards)
-        (out / PLAN).unlink(missing_ok=True)
-        return manifest
+            with ThreadPoolExecutor(jobs) as pool:
+                try:
+                    shards = _make(out, plan, parts, pool, options, show_progress)
+                finally:
+                    pool.shutdown(cancel_futures=True)
+            return write_manifest(out, plan, shards)
     except OSError as failure:
         helps = ("finished shards stay: the same command goes on from there",)
         raise error(f"{failure.filename or out}: {failure.strerror or failure}", helps=helps) from None
@@ -116,14 +119,11 @@ def _plan(found: Found, parts: Mapping[str, Part], options: Options) -> Plan:
 
 def _claim(out: Path, plan: Plan) -> None:
     """Begin a container, or find that `out` is one that was begun by the same plan; AlexnetError if it is neither."""
-    if (out / MANIFEST).exists():
-        there = Manifest.read(out).plan
-    elif (out / PLAN).exists():
-        there = Plan.from_json(unsealed(out / PLAN))
+    if (out / PLAN).exists():
+        there = Plan.from_json(unsealed(out / PLAN, helps=(f"remove {out}, and begin anew",)))
+    elif any(path.suffix != PART for path in out.iterdir()):
+        raise error(f"{out}: expected a new folder, found other files there", helps=("choose another OUT",))
     else:
-        if out.exists() and (not out.is_dir() or any(path.suffix != PART for path in out.iterdir())):
-            raise error(f"{out}: expected a new folder, found other files there", helps=("choose another OUT",))
-        out.mkdir(parents=True, exist_ok=True)
         write_durably(out / PLAN, sealed(asdict(plan)))
         there = plan
     other = [name for name, value in asdict(plan).items() if value != asdict(there)[name]]
