@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,10 +26,11 @@ from benchmarks import results
 from benchmarks.results_parts import runner
 from benchmarks.results_parts.experiments import ARMS, CLAIMS, RACE, Arm, Claim, Contender, Expected
 from benchmarks.results_parts.report import judged, write_report
-from benchmarks.results_parts.runner import Place, Row, collected, locked, run_all
+from benchmarks.results_parts.runner import Place, Row, collected, locked, net_hash, run_all
 
 BY_NAME = {arm.name: arm for arm in ARMS}
 SHORT = Arm("short", "net.alx", (), 2, (0, 1))
+NET = "alx 1\n\nnet N(k = 3) {}\ntrain t {\n  stop: epochs(3)\n}\n"
 CLAIM = Claim(
     "acts", "Acts", "Said.", (Contender("one", ("a",)), Contender("other", ("b", "c"))), (Expected("one", "other"),)
 )
@@ -43,6 +43,8 @@ with (work / "calls").open("a") as file:
     print(*sys.argv[1:], file=file)
 (run / "checkpoints").mkdir(parents=True, exist_ok=resumes)
 (run / "checkpoints" / "step-000000001.safetensors").touch()
+if not resumes:
+    (run / "model.alx").write_text(pathlib.Path(sys.argv[2]).read_text())
 epoch = json.dumps({"kind": "epoch", "loss": 1.0, "error": 0.5, "eval_top1": 0.25, "seconds": 1.0})
 breaks = (work / "breaks").exists()
 with (run / "metrics.jsonl").open("a") as file:
@@ -64,6 +66,7 @@ def model_of(arm: Arm) -> Model:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """With something quick in the place of training."""
     monkeypatch.setattr(runner, "ALEXNET_IR", (sys.executable, "-c", TRAINING))
+    (tmp_path / "net.alx").write_text(NET)
     return Place(tmp_path, tmp_path / "work", tmp_path / "rows", {})
 
 
@@ -151,6 +154,34 @@ def test_a_run_without_a_checkpoint_begins_anew(place: Place) -> None:
     assert collected(one, place).runs[0]["error"] == [0.5, 0.5]
 
 
+def test_of_a_net_that_was_changed_nothing_counts(place: Place) -> None:
+    net, one = place.root / "net.alx", replace(SHORT, seeds=(0,))
+    assert run_all([one], place, 1) == []
+    calls(place)
+    net.write_text(
+        NET.replace("stop: epochs(3)", "stop:   epochs(2)  # the arm says when").replace("\nnet", "# N\nnet")
+    )
+    assert run_all([one], place, 1) == []
+    assert calls(place) == []
+    net.write_text(NET.replace("k = 3", "k = 5"))
+    assert collected(one, place).runs == {}
+    (place.folder(one, 0) / METRICS).write_text("")  # broken off: what there is of it is of the old net
+    assert run_all([one], place, 1) == []
+    assert [line.split()[:2] for line in calls(place)] == [["train", "net.alx"]]
+    assert list(collected(one, place).runs) == [0]
+
+
+def test_a_row_from_before_the_hash_is_completed(place: Place) -> None:
+    assert run_all([SHORT], place, 1) == []
+    before = collected(SHORT, place)
+    path = place.rows / "short.json"
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in row.items() if name != "net"} | {"machine": "another"}))
+    (place.work / "calls").unlink()
+    assert collected(SHORT, place) == replace(before, machine="another")
+    assert json.loads(path.read_text()) == row | {"machine": "another"}
+
+
 def test_a_run_of_another_process_is_left_alone(place: Place) -> None:
     one = replace(SHORT, seeds=(0,))
     place.work.mkdir()
@@ -199,6 +230,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_report(tmp_path / "results.md", list(known.values()))
     page = (tmp_path / "results.md").read_text()
     assert "| as it is | 29.00% (29.00%, 30.00%, 28.00%) |" in page
+    assert "    alexnet-ir train net.alx --data DIR --seed SEED\n" in page
     assert "- **comes out**: evaluation error: as it is 29.00%, without LRN 31.00%" in page
     assert "![Local response normalisation: curves](results/lrn.svg)" in page
     assert (tmp_path / "results" / "lrn.svg").read_bytes().startswith(b"<?xml")
@@ -210,8 +242,7 @@ def test_committed_rows_are_those_of_the_arms() -> None:
     for path in files:
         row = json.loads(path.read_text())
         arm = BY_NAME[path.stem]
-        assert row["key"] == arm.key
-        assert shlex.split(row["command"])[2] == arm.net
+        assert (row["key"], row["net"]) == (arm.key, net_hash(results.ROOT / arm.net))
         assert all(arm.is_complete(run) for run in row["runs"].values())
 
 
@@ -222,7 +253,7 @@ def test_rehearsal(tmp_path: Path) -> None:
     work = ["--work", str(tmp_path), "--rehearse", "--only", "figure-1-even-relu-0.01"]
     assert results.main(work) == 0
     page = (tmp_path / "results.md").read_text()
-    assert "| ReLU, rate 0.01 | more than 20 (more than 20) |" in page
+    assert "| ReLU, rate 0.01 | more than 20 |" in page
     row = json.loads((tmp_path / "rows" / "figure-1-even-relu-0.01.json").read_text())
     assert len(row["runs"]["0"]["error"]) == 2
     assert row["final"]["0"]["center"]["top1"] <= 1

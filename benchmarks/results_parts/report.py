@@ -16,9 +16,10 @@ NAMES = {"eval_top1": "evaluation error", "error": "training error"}
 HEAD = f"""\
 # Results
 
-What the paper and its nets' authors claim, tried on CIFAR-10 by one command, which can be interrupted at any time:
+What the paper (Krizhevsky, Sutskever and Hinton, 2012) and its nets' authors claim, tried on CIFAR-10 by one command,
+which can be interrupted at any time:
 
-    python benchmarks/results.py --data DIR
+    python benchmarks/results.py --data DIR [--photographs DIR]
 
 Four batches of CIFAR-10 train, 40,000 images; the fifth judges, 10,000. The nets are small and the budget is the same
 for all, so figures are not ImageNet's: what is asked is whether a change goes the way the paper says. Unless something
@@ -26,9 +27,14 @@ else is said, a net is [cifar-small.alx](../benchmarks/nets/cifar-small.alx), tr
 {len(SEEDS)} seeds, as it is and with one thing changed.
 
 A claim **comes out** where every seed of the one net is better than every seed of the other, **does not come out**
-where it is the other way round, and is **within noise** where they overlap. Errors of training are means over an
-epoch's steps, as they came. This page is written by the command, from the numbers in
-[benchmarks/results/cifar-10](../benchmarks/results/cifar-10)."""
+where it is the other way round, and is **within noise** where they overlap: one seed alone tells nothing of noise.
+Errors of training are means over an epoch's steps, as they came. Bold curves are of the median seed, faint ones of the
+others; of a net that was tried at several rates, of the best.
+
+Commands are for the project's folder. DIR is where CIFAR-10 lies, SEED is {", ".join(map(str, SEEDS))}; with as many
+`--threads` as below, on such a processor, the same numbers come out. The page is written from those in
+[benchmarks/results/cifar-10](../benchmarks/results/cifar-10). They hold a hash of the net's text, and do not count for a
+net that was changed since."""
 
 Rows = Mapping[str, Row]
 
@@ -55,7 +61,7 @@ def section(claim: Claim, rows: Rows, page: Path) -> str:
     picture = page.with_suffix("") / f"{claim.name}.svg"
     write_durably(picture, _curves(claim, measures, rows))
     cells = [[_label(contender, row), *(_cell(measure, row) for measure in measures)] for contender, row in there]
-    parts.append(_table([["net", *(f"{measure.name}: median (seeds)" for measure in measures)], *cells]))
+    parts.append(_table([["net", *(f"{measure.name}: median (each seed)" for measure in measures)], *cells]))
     parts += [line for _, row in there for line in _crops(row)]
     parts.append(f"![{claim.title}: curves]({page.stem}/{picture.name})")
     parts.append("\n".join(dict.fromkeys(f"    {shown(row.arm)}" for _, row in there)))
@@ -102,7 +108,8 @@ def _label(contender: Contender, row: Row) -> str:
 
 def _cell(measure: Measure, row: Row) -> str:
     values = _values(measure, row)
-    return f"{_median(measure, values)} ({', '.join(map(measure.text, values))})"
+    every = f" ({', '.join(map(measure.text, values))})" if len(values) > 1 else ""
+    return f"{_median(measure, values)}{every}"
 
 
 def _crops(row: Row) -> list[str]:
@@ -137,7 +144,7 @@ def _lines(claim: Claim, measure: Measure, rows: Rows) -> list[Line]:
         ordered = sorted(row.runs.values(), key=measure.of)
         middle = ordered.pop((len(ordered) - 1) // 2)
         lines += [_line(f"_{n}", measure, run, faint=True) for n, run in enumerate(ordered)]  # not in the legend
-        lines.append(_line(contender.label, measure, middle))
+        lines.append(_line(_label(contender, row), measure, middle))
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -20,7 +21,8 @@ if sys.platform != "win32":
 from alexnet_ir.backends.cpu.backend import CpuBackend
 from alexnet_ir.backends.streams import cores
 from alexnet_ir.durable import write_durably
-from alexnet_ir.training.run import CHECKPOINTS, read_metrics
+from alexnet_ir.training.environment import processor
+from alexnet_ir.training.run import CHECKPOINTS, MODEL, read_metrics
 from alexnet_ir.version import __version__
 from benchmarks.results_parts.experiments import Arm, Run
 
@@ -45,7 +47,12 @@ class Place:
     @property
     def machine(self) -> str:
         """Cores, and what a run has of them."""
-        return f"{cores()} cores ({CpuBackend(threads=self.threads).about} a run)"
+        return f"{processor()}, {cores()} cores ({CpuBackend(threads=self.threads).about} a run)"
+
+    def is_of(self, arm: Arm, seed: int) -> bool:
+        """Whether a run is of the arm's net as that is now."""
+        model = self.folder(arm, seed) / MODEL
+        return model.exists() and net_hash(model) == net_hash(self.root / arm.net)
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,14 @@ class Row:
 
 def shown(arm: Arm) -> str:
     """The command of an arm, for one to type."""
-    return f"alexnet-ir train {shlex.join((arm.net, *arm.arguments))} --seed SEED"
+    return f"alexnet-ir train {shlex.join((arm.net, *arm.arguments))} --data DIR --seed SEED"
+
+
+def net_hash(path: Path) -> str:
+    """Of what a net file says, comments and its recipes' `stop` aside: the end of a run is said by the arm."""
+    lines = (line.partition("#")[0].split() for line in path.read_text(encoding="utf-8").splitlines())
+    said = repr([line for line in lines if line and line[0] != "stop:"])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -109,9 +123,9 @@ def locked(file: TextIO) -> bool:
 
 def _command(arm: Arm, seed: int, place: Place) -> list[str]:
     folder = place.folder(arm, seed)
-    if any((folder / CHECKPOINTS).glob("*.safetensors")):
+    if place.is_of(arm, seed) and any((folder / CHECKPOINTS).glob("*.safetensors")):
         return [*ALEXNET_IR, "train", "--resume", str(folder)]
-    shutil.rmtree(folder, ignore_errors=True)  # it has nothing to go on from
+    shutil.rmtree(folder, ignore_errors=True)  # of another net, or with nothing to go on from
     data = ["--data", str(place.data[arm.data])] if arm.data in place.data else []
     where = ["--threads", str(place.threads), "--run-dir", str(folder), "--no-pictures"]
     return [*ALEXNET_IR, "train", arm.net, *arm.arguments, "--seed", str(seed), *data, *where]
@@ -131,33 +145,35 @@ def run_of(metrics: Iterable[Mapping[str, Any]]) -> Run:
     return {name: [round(epoch[name], 6) for epoch in epochs] for name in COLUMNS}
 
 
-def read_row(arm: Arm, place: Place) -> Row:
-    """What was written of an arm. Nothing, if that was trained otherwise than the arm says now."""
+def read_row(arm: Arm, place: Place) -> dict[str, Any]:
+    """What was written of an arm. Nothing, if that was trained otherwise than the arm says now, or of another net; one
+    without the net's hash is from before that was kept."""
     path = place.rows / f"{arm.name}.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if found.get("key") != arm.key:
-        return Row(arm, {}, {})
-    runs, final = ({int(seed): value for seed, value in found[name].items()} for name in ("runs", "final"))
-    return Row(arm, runs, final, found["machine"])
+    net = net_hash(place.root / arm.net)
+    return dict(found) if found.get("key") == arm.key and found.get("net", net) == net else {}
 
 
 def collected(arm: Arm, place: Place) -> Row:
     """An arm's row, with runs that were finished since it was written; it is written anew if there are."""
     row = read_row(arm, place)
-    runs, final = dict(row.runs), dict(row.final)
+    runs, final = ({int(seed): value for seed, value in row.get(name, {}).items()} for name in ("runs", "final"))
+    known, machine = len(runs), row.get("machine", "")
     for seed in arm.seeds:
-        metrics = read_metrics(place.folder(arm, seed)) if seed not in runs else []
+        metrics = read_metrics(place.folder(arm, seed)) if seed not in runs and place.is_of(arm, seed) else []
         run = run_of(metrics)
         if arm.is_complete(run):
             runs[seed] = run
             final.update((seed, record) for record in metrics if record["kind"] == "final")
-    if len(runs) == len(row.runs):
-        return row
+            machine = place.machine
+    whole = Row(arm, runs, final, machine)
+    if len(runs) == known and ("net" in row or not row):
+        return whole
     found = {
-        "key": arm.key, "command": shown(arm), "machine": place.machine, "version": __version__,
+        "key": arm.key, "net": net_hash(place.root / arm.net), "machine": machine, "version": __version__,
         "runs": dict(sorted(runs.items())), "final": final,
     }  # fmt: skip
     place.rows.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(f'"{name}": {json.dumps(value)}' for name, value in found.items())
     write_durably(place.rows / f"{arm.name}.json", f"{{\n{lines}\n}}\n".encode())
-    return Row(arm, runs, final, place.machine)
+    return whole
