@@ -75,7 +75,7 @@ def data_of(model: Model) -> DataSpec:
     if model.data is None:
         raise error(
             f"{model.source.name} has no `data` section, which says what to train on",
-            span=model.train and model.train.span,
+            span=model.train.span if model.train else None,
             helps=["add one: data NAME { source: digits()  holdout: 20% }"],
         )
     return model.data

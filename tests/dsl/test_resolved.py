@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alexnet_ir.diagnostics import Source, Span
+from alexnet_ir.diagnostics import AlexnetError, Source, Span
 from alexnet_ir.dsl.formatter import format_source
 from alexnet_ir.dsl.model import Choice, Model, load, read_source
 from alexnet_ir.dsl.resolved import resolved
@@ -83,6 +83,22 @@ def test_the_rest_stays_as_it_was_written() -> None:
     fast = resolved(load(Source("model.alx", TEXT), Choice("fast")))
     assert "# The first" not in fast
     assert "# Digits." in fast
+
+
+def test_placements_that_are_not_in_force_need_not_suit_the_batch() -> None:
+    places = """# By batch.
+place thirds { devices: 3 split: batch(from = conv1, to = conv1) }
+place halves { devices: 2 split: batch(from = conv1, to = conv1) }
+"""
+    chosen = load(Source("model.alx", TEXT + places), Choice("slow", batch=16))
+    text = resolved(chosen, "halves")
+    assert meaning(load(Source("model.alx", text))) == meaning(chosen)
+    assert "place halves" in text
+    assert "thirds" not in text
+    assert "By batch" not in text
+    assert "place" not in resolved(chosen, "single")
+    with pytest.raises(AlexnetError, match="batch"):  # what it is good for
+        load(Source("model.alx", (TEXT[: TEXT.index("train fast")] + places).replace("batch: 32", "batch: 16")))
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.alx")), ids=lambda path: path.stem)

@@ -155,6 +155,13 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: py
     assert checkpoints.newest()[0].saved.step == 3
 
 
+def test_a_folder_that_cannot_be_written_is_said_of_the_file_that_was_wanted(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    with pytest.raises(NotADirectoryError) as failure:
+        write_durably(tmp_path / "folder" / "file", b"content")
+    assert failure.value.filename == str(tmp_path / "folder" / "file")
+
+
 def test_saves_are_as_far_apart_as_they_take_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: clock[0])

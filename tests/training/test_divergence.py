@@ -203,6 +203,8 @@ def test_a_run_whose_schedule_makes_it_diverge(
     assert "%batchnorm1.variance (batchnorm) is the first value that is not finite" in said
     assert "6 |     -> conv1: conv(4, 3, pad = 1) -> batchnorm -> act" in said
     assert "lower the learning rate, 5e+24:" in said
+    assert "to go on from step 9 with other settings: --resume runs/m-1" in said
+    assert "or from before, step 3: --resume runs/m-1/checkpoints/step-000000003.safetensors" in said
     (checkpoint, problems) = Checkpoints(Path("runs/m-1")).newest()
     assert not problems
     assert checkpoint.saved.step == 9

@@ -67,7 +67,7 @@ def test_other_threads_are_left_alone() -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"])
 def test_the_first_signal_is_noted(name: str) -> None:
     number, usual = signal.Signals[name], signal.getsignal(signal.Signals[name])
     with Interrupt() as interrupt:
@@ -113,6 +113,28 @@ def test_a_run_finishes_its_step_saves_and_says_how_to_go_on(
     assert newest(Path("runs/my net-1")).saved.step == 8
     assert not Path("runs/my net-1/final.safetensors").exists()
     assert main(["eval", "runs/my net-1"]) == 0
+
+
+@POSIX
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 75), ("SIGUSR1", 75), ("SIGHUP", 75)])
+@pytest.mark.parametrize("where", ["TrainingRun.__init__", "TrainingRun.begin"])
+def test_before_the_first_step_a_signal_ends_it_and_it_can_be_begun_again(
+    where: str,
+    name: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.alx").write_text(TINY)
+    usual = signal.getsignal(signal.Signals[name])
+    with monkeypatch.context() as patched:
+        patched.setattr(f"alexnet_ir.training.loop.{where}", lambda *given: signal.raise_signal(signal.Signals[name]))
+        assert main(["train", "--run-dir", "run"]) == code
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.Signals[name]) is usual
+    assert main(["train", "--run-dir", "run", "--no-pictures"]) == 0
 
 
 LONG = """

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,7 @@ def test_a_stop_within_an_epoch_can_be_moved_on() -> None:
 REFUSALS = [
     (["--resume", "elsewhere"], "there is no checkpoint to go on from"),
     (["other.alx", "--resume"], "there is no run of other.alx in runs"),
+    (["--resume", "runs/model-1/model.alx"], "expected a run's folder, or a file in its checkpoints/"),
     (["--resume", "--batch", "8"], "--batch: that cannot change within a run"),
     (["--resume", "--set", "net.act=tanh"], "--set net.act: that cannot change within a run"),
     (["--resume", "--seed", "3"], "--seed: that cannot change within a run"),
@@ -235,6 +237,39 @@ def test_what_a_run_cannot_go_on_with(
     assert error.startswith("error: ")
     assert message in error
     assert {path: path.read_bytes() for path in RUN.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_is_one_process_at_a_time(begun: Callable[[int], None], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRAIN, "--run-dir", "whole"]) == 0
+    begun(7)
+    with closing(RunFolder(RUN, newest(RUN).sizes)):
+        assert main([*TRAIN, "--resume"]) == 1
+        assert f"{RUN}: another process is at this run" in capsys.readouterr().err
+    assert main([*TRAIN, "--resume"]) == 0
+    assert everything(RUN) == everything(Path("whole"))
+
+
+def test_an_older_checkpoint_can_be_gone_on_from(begun: Callable[[int], None]) -> None:
+    assert main([*TRAIN, "--run-dir", "whole"]) == 0
+    begun(7)
+    oldest = Checkpoints(RUN).paths()[-1]
+    assert oldest.stem == "step-000000006"
+    assert main([*TRAIN, "--resume", str(oldest)]) == 0
+    assert everything(RUN) == everything(Path("whole"))
+    aside = {path.name.split(".")[0] for path in RUN.rglob("*.aside")}
+    assert aside == {"step-000000007", "step-000000008"}
+    assert main([*TRAIN, "--resume", str(oldest.with_name("step-000000012.safetensors")), "--epochs", "3"]) == 0
+    assert (RUN / "final.safetensors.aside").exists()
+
+
+def test_nobody_who_reads_what_it_says_ends_no_run() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "alexnet_ir", *TRAIN], stdout=-1, stderr=-1)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    _, said = process.communicate()
+    assert (process.returncode, said) == (0, b"")
+    assert (RUN / "final.safetensors").exists()
 
 
 def test_a_run_keeps_its_own_text(begun: Callable[[int], None], capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,7 @@ def test_a_run_that_stays_there_is_warned_of_once(
     assert found.startswith("100: after 100 steps the loss is that of guessing: a mean of ")
     assert "dead units, 0 for every image of the batch: relu1 100%; where most are dead" in found
     assert "AlexNet with weights from normal(0.01) stays here" in found
+    assert main(["train", "--resume", "run", "--epochs", "60", "--no-pictures"]) == 0  # and not again
     assert capsys.readouterr().err.count("the loss is that of guessing") == 1
 
 
