@@ -25,7 +25,7 @@ from alexnet_ir.training.run import CHECKPOINTS, METRICS
 from benchmarks import results
 from benchmarks.results_parts import runner
 from benchmarks.results_parts.experiments import ARMS, CLAIMS, RACE, Arm, Claim, Contender, Expected
-from benchmarks.results_parts.report import judged, write_report
+from benchmarks.results_parts.report import best, judged, write_report
 from benchmarks.results_parts.runner import Place, Row, collected, locked, net_hash, run_all
 
 BY_NAME = {arm.name: arm for arm in ARMS}
@@ -213,6 +213,15 @@ def rows(**evaluations: Sequence[float]) -> dict[str, Row]:
 )
 def test_verdicts(found: dict[str, Row], verdict: str) -> None:
     assert judged(CLAIM.expected[0], CLAIM, found)[1] == verdict
+
+
+def test_of_rates_that_never_come_there_the_nearest_counts() -> None:
+    runs = {"a": [0.6, 0.5], "b": [0.6, 0.4], "c": [0.7, 0.45]}
+    known = {name: Row(Arm(name, "net.alx"), {0: {"error": errors}}, {}) for name, errors in runs.items()}
+    assert best(Contender("all", ("a", "b", "c", "d")), RACE, known) is known["b"]
+    come = known | {"c": Row(Arm("c", "net.alx"), {0: {"error": [0.2, 0.5]}}, {})}
+    assert best(Contender("all", ("a", "b", "c")), RACE, come) is come["c"]
+    assert best(Contender("none", ("d",)), RACE, known) is None
 
 
 def test_so_many_times() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alexnet_ir.durable import write_durably
@@ -33,8 +34,8 @@ others; of a net that was tried at several rates, of the best.
 
 Commands are for the project's folder. DIR is where CIFAR-10 lies, SEED is {", ".join(map(str, SEEDS))}; with as many
 `--threads` as below, on such a processor, the same numbers come out. The page is written from those in
-[benchmarks/results/cifar-10](../benchmarks/results/cifar-10). They hold a hash of the net's text, and do not count for a
-net that was changed since."""
+[benchmarks/results/cifar-10](../benchmarks/results/cifar-10). They hold a hash of the net's text, and do not count for
+a net that was changed since."""
 
 Rows = Mapping[str, Row]
 
@@ -88,9 +89,14 @@ def judged(expected: Expected, claim: Claim, rows: Rows) -> tuple[str, str]:
 
 
 def best(contender: Contender, measure: Measure, rows: Rows) -> Row | None:
-    """Of a contender's arms the one of the least median."""
+    """Of a contender's arms the one of the least median; where none came to an error, the one that came nearest."""
     there = [rows[name] for name in contender.arms if name in rows]
-    return min(there, key=lambda row: statistics.median_low(_values(measure, row)), default=None)
+    nearest = replace(measure, of=lambda run: run[measure.curve][-1])
+
+    def medians(row: Row) -> list[float]:
+        return [statistics.median_low(_values(each, row)) for each in (measure, nearest)]
+
+    return min(there, key=medians, default=None)
 
 
 def _values(measure: Measure, row: Row | None) -> list[float]:
