@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACROSS, WIDTH, HEIGHT, SIDE = 4, 220, 340, 172
-"""Images in a row; in pixels, a cell's size and its image's."""
+ACROSS, LABELS = 4, 5
+"""Images in a row, and bars below each."""
+WIDTH, SIDE, BAR, ROOM = 220, 172, 22, 58
+"""In pixels: of a cell, of its image, the height of a bar, and what a cell is higher than image and bars."""
 MARGIN, SHARE = 10, 44
-"""Of a cell, and for the percentage at the end of a bar, in pixels."""
-LABELS = 5
+"""At the sides of a cell, and for the percentage at the end of a bar, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,17 +36,22 @@ class Answer:
 def answers_png(answers: Sequence[Answer], classes: Sequence[str]) -> bytes:
     """A PNG: under each image its class and the five most probable ones as bars, the right one in red."""
     down, across = -(-len(answers) // ACROSS), min(ACROSS, len(answers))
-    return draw(across * WIDTH, down * HEIGHT, "png", partial(_paint, answers, classes))
+    return draw(across * WIDTH, down * _height(classes), "png", partial(_paint, answers, classes))
+
+
+def _height(classes: Sequence[str]) -> int:
+    """Of a cell."""
+    return SIDE + ROOM + BAR * min(LABELS, len(classes))
 
 
 def _paint(answers: Sequence[Answer], classes: Sequence[str], figure: Figure) -> None:
     for number, answer in enumerate(answers):
-        top, left = number // ACROSS * HEIGHT, number % ACROSS * WIDTH
+        top, left = number // ACROSS * _height(classes), number % ACROSS * WIDTH
         image = axes_at(figure, left + (WIDTH - SIDE) / 2, top + 8, SIDE, SIDE)
         photograph(image, answer.image)
         name = shortened(classes[answer.label], WIDTH - 2 * MARGIN, 11, bold=True)
         image.set_xlabel(name, fontsize=11, fontweight="bold")
-        bars = axes_at(figure, left + MARGIN, top + SIDE + 36, WIDTH - 2 * MARGIN, HEIGHT - SIDE - 56)
+        bars = axes_at(figure, left + MARGIN, top + SIDE + 36, WIDTH - 2 * MARGIN, _height(classes) - SIDE - ROOM)
         _bars(bars, answer, classes)
 
 
@@ -58,5 +64,5 @@ def _bars(axes: Axes, answer: Answer, classes: Sequence[str]) -> None:
         axes.text(0.02, place, name, va="center", fontsize=9)
         share = f"{answer.probabilities[label]:.0%}"
         axes.text(0.99, place, share, va="center", ha="right", fontsize=8, color="#505050")
-    axes.set(xlim=(0, 1), ylim=(LABELS - 0.5, -0.5))
+    axes.set(xlim=(0, 1), ylim=(len(best) - 0.5, -0.5))
     axes.set_axis_off()

@@ -55,7 +55,7 @@ table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nu
 th, td { padding: 5px 10px; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top }
 th { position: sticky; top: 0; background: var(--card); white-space: nowrap }
 tr:last-child td { border-bottom: 0 }
-.told td:last-child { width: 100% }
+.told td:last-child { width: 100%; overflow-wrap: anywhere }
 .numbers th, .numbers td { text-align: right; white-space: nowrap }
 pre { margin: 0; padding: 12px 16px; font: 13px/1.45 ui-monospace, monospace }
 figure { margin: 0; padding: 12px; overflow: auto; background: #fff; border: 1px solid var(--rule); border-radius: 8px }
@@ -77,7 +77,7 @@ def page(run: Path, pictures: Mapping[str, bytes], missing: str = "") -> str:
         *_happened(records),
         *_shown(pictures, (KERNELS, ANSWERS, NEIGHBOURS)),
         *_models(run),
-        *_section("What it ran on", _table(("", ""), _flat(environment))),
+        *_section("What it ran on", _table(("", ""), _flat(environment), "told")),
     ]
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(run.name)}</title>'
     body = "\n".join(parts)
