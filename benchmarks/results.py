@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place, arms = replace(place, rows=place.work / "rows"), tuple(map(rehearsed, ARMS))
         page = place.work / "results.md"
     named = [arm for arm in arms if arm.name in names]
-    failures = [] if asked.report else _train(named, place, asked)
+    try:
+        failures = [] if asked.report else _train(named, place, asked)
+    except KeyboardInterrupt:
+        print("interrupted: started again, it goes on", file=sys.stderr)
+        return 130
     write_report(page, [collected(arm, place) for arm in arms])
     print("\n".join(failures), file=sys.stderr, end="\n" * bool(failures))
     return bool(failures)

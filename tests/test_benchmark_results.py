@@ -277,3 +277,15 @@ def test_unknown_names_and_missing_data_are_said(
     monkeypatch.setattr(results, "write_report", lambda page, rows: None)
     assert results.main(["--only", "as-is", "--work", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "as-is: left out, as no folder of CIFAR-10 is named\n"
+
+
+def test_an_interrupt_ends_it_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, "run_all", interrupted)
+    assert results.main(["--rehearse", "--work", str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted: started again, it goes on\n"
+    assert not (tmp_path / "results.md").exists()
