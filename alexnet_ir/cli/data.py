@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from alexnet_ir.cli.table import bytes_text, table
 from alexnet_ir.data.bench import Rate, rates
-from alexnet_ir.data.container.layout import TRAIN, Manifest
+from alexnet_ir.data.container.layout import EVAL, TRAIN, Manifest
 from alexnet_ir.data.container.reading import Container, open_container
 from alexnet_ir.data.container.verify import damage
 from alexnet_ir.data.sheet import SEEN, contact_sheet, paper_transforms
@@ -61,7 +61,7 @@ def _stats(args: argparse.Namespace) -> int:
 def _facts(container: Container) -> dict[str, Any]:
     manifest, statistics = container.manifest, container.train.statistics
     assert statistics is not None
-    splits = {TRAIN: container.train} | ({"eval": container.eval} if container.eval else {})
+    splits = {TRAIN: container.train} | ({EVAL: container.eval} if container.eval else {})
     sets = {}
     for name, split in splits.items():
         shards, counts = manifest.shards[name], np.bincount(split.labels, minlength=len(container.ids))

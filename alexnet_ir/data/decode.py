@@ -17,9 +17,8 @@ ENCODINGS = {JPEG: f"quality {QUALITY}, colours 4:2:0", RAW: "bytes, channels la
 
 def missing_extra(failure: ImportError) -> AlexnetError:
     """The error where the libraries that decode images are not installed."""
-    return error(
-        f"photographs are read by {failure.name}, which is not installed", helps=('pip install "alexnet-ir[images]"',)
-    )
+    message = f"images are read and resized by {failure.name}, which is not installed"
+    return error(message, helps=('pip install "alexnet-ir[images]"',))
 
 
 def encode_stored(codec: str, pixels: NDArray[np.uint8]) -> bytes:

@@ -104,10 +104,6 @@ class Preprocessing:
         """`train_batch` of stored images, in floats [n, channels, rows, columns]."""
         return self.train_batch(self.read_train(images)[:], samples, epoch).evaluate()
 
-    def eval_images(self, images: Images | Store, first: int = 0) -> Floats:
-        """`eval_batch` of stored images, in floats [n, channels, rows, columns]."""
-        return self.eval_batch(self.read_eval(images)[:], first).evaluate()
-
     def _augmented(
         self, steps: Sequence[Transform], mean: Floats | None, images: NDArray[Any], samples: ArrayLike, epoch: int
     ) -> Augmented:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_ir.data.dataset import Images, Store
-from alexnet_ir.diagnostics import error
+from alexnet_ir.data.decode import missing_extra
 
 
 def resized(images: Images | Store, sizes: Sequence[int]) -> Images | Store:
@@ -26,10 +26,8 @@ def resized_image(image: NDArray[Any], size: int) -> NDArray[Any]:
     wide as the scale asks for)."""
     try:
         from PIL import Image
-    except ImportError:
-        raise error(
-            "resize(...) needs Pillow, which is not installed", helps=['pip install "alexnet-ir[images]"']
-        ) from None
+    except ImportError as failure:
+        raise missing_extra(failure) from None
     rows, columns = _shape(image.shape[1:], size)
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in image]
     return np.stack([np.asarray(plane.resize((columns, rows), Image.Resampling.BICUBIC)) for plane in planes])

@@ -300,6 +300,10 @@ def test_what_is_not_understood(kind: str, tmp_path: Path) -> None:
 def test_what_is_prepared_already(classes: Path, tmp_path: Path) -> None:
     made(classes, tmp_path / "out")
     assert "prepared already" in refusal(tmp_path / "out", tmp_path / "again")
+    (tmp_path / "out" / MANIFEST).unlink()
+    assert f"interrupted\n  = help: go on with it: alexnet-ir prepare SOURCE {tmp_path / 'out'}" in refusal(
+        tmp_path / "out", tmp_path / "again"
+    )
 
 
 @pytest.mark.parametrize("which", ["train", "val"])

@@ -44,6 +44,10 @@ def trained(*steps: Transform, epoch: int = 0, seed: int = 0) -> np.ndarray:
     return preprocessing(*steps, seed=seed).train_images(IMAGES, PLACES, epoch)
 
 
+def evaluated(pipeline: Preprocessing, images: np.ndarray = IMAGES, first: int = 0) -> np.ndarray:
+    return pipeline.eval_batch(pipeline.read_eval(images)[:], first).evaluate()
+
+
 def close(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.dtype == np.float32
     assert found.flags.c_contiguous
@@ -127,13 +131,13 @@ def test_evaluation_can_be_made_again_from_the_mean() -> None:
     steps = (SubtractMean(), CenterCrop(5))
     first = preprocessing(eval_steps=steps)
     again = Preprocessing((), steps, seed=9, mean=first.mean)
-    np.testing.assert_array_equal(again.eval_images(IMAGES), first.eval_images(IMAGES))
-    close(again.eval_images(IMAGES[:1]), (IMAGES - MEAN)[:1, :, 2:7, 1:6])
+    np.testing.assert_array_equal(evaluated(again), evaluated(first))
+    close(evaluated(again, IMAGES[:1]), (IMAGES - MEAN)[:1, :, 2:7, 1:6])
 
 
 def test_evaluation_does_not_depend_on_the_batch() -> None:
     pipeline = preprocessing(eval_steps=(RandomCrop(5),))
-    np.testing.assert_array_equal(pipeline.eval_images(IMAGES[7:9], 7), pipeline.eval_images(IMAGES)[7:9])
+    np.testing.assert_array_equal(evaluated(pipeline, IMAGES[7:9], 7), evaluated(pipeline)[7:9])
 
 
 COVARIANCE = np.cov(IMAGES.transpose(1, 0, 2, 3).reshape(3, -1), bias=True)
@@ -185,7 +189,7 @@ def test_ten_crops_by_hand() -> None:
     pipeline = preprocessing(eval_steps=(SubtractMean(), TenCrop(5)))
     whole = IMAGES - MEAN
     close(pipeline.eval_views(IMAGES).evaluate(), ten_crops(whole, 5))
-    close(pipeline.eval_images(IMAGES), center(whole, 5))
+    close(evaluated(pipeline), center(whole, 5))
     assert not preprocessing(eval_steps=(CenterCrop(5),)).ten_crop
 
 

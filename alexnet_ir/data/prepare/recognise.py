@@ -30,9 +30,11 @@ def recognise(source: Path, labels: Path | None) -> Found:
     if not source.is_dir():
         there = "a file" if source.exists() else "nothing"
         raise error(f"{source}: expected a folder of images, found {there}", helps=UNDERSTOOD)
-    for name, state in ((MANIFEST, "one that is prepared already"), (PLAN, "one whose preparation was interrupted")):
-        if (source / name).exists():
-            raise error(f"{source}: expected images as they come, found {state}")
+    if (source / MANIFEST).exists():
+        raise error(f"{source}: expected images as they come, found a set that is prepared already")
+    if (source / PLAN).exists():
+        helps = (f"go on with it: alexnet-ir prepare SOURCE {source}",)
+        raise error(f"{source}: expected images, found a set whose preparation was interrupted", helps=helps)
     arrays = _cifar10(source) or _mnist(source)
     if arrays and labels:
         raise error(f"--labels {labels}: {arrays.kind} has labels of its own")

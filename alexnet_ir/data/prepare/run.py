@@ -88,7 +88,7 @@ def prepare(source: Path, out: Path, options: Options, show_progress: bool = Fal
                     pool.shutdown(cancel_futures=True)
             return write_manifest(out, plan, shards)
     except OSError as failure:
-        helps = ("finished shards stay: the same command goes on from there",)
+        helps = ("finished shards stay: the same command goes on from there",) if (out / PLAN).exists() else ()
         raise error(f"{failure.filename or out}: {failure.strerror or failure}", helps=helps) from None
 
 
