@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from .runs import SETTINGS, TRAIN, everything, newest
 if os.name != "posix":
     pytest.skip("kills processes", allow_module_level=True)
 RUN = Path("runs/model-1")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -91,16 +93,27 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork of a process with threads, none of which it needs
-def test_killed_a_hundred_times_it_comes_out_the_same() -> None:
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for what a process will do."""
+    while not condition():
+        time.sleep(0.0002)
+
+
+def kill_a_hundred_times() -> None:
+    """In this folder. Of a process without threads: a fork has only the one that forks, and the locks of all."""
     ready = Ready()
     chance, kills, in_saves, endless = random.Random(), 0, 0, a_run("epochs(1_000_000)", ready)
     while kills < 100:
+        before = Checkpoints(RUN).paths()[:1]
         child = forked(endless, RUN)
-        if chance.random() < 0.8:
+        if kills % 4 == 0:
+            until(lambda: Checkpoints(RUN).paths()[:1] != before)  # a step further, however slow this machine is
+        elif kills % 4 == 1:
+            until(lambda: any((RUN / "checkpoints").glob("*.part")))
+        elif kills % 4 == 2:
             ready.wait()
-        time.sleep(chance.uniform(0, 0.12))
+        if kills % 4 != 1:
+            time.sleep(chance.uniform(0, 0.12))
         os.kill(child, signal.SIGKILL)
         assert ended(child) == -signal.SIGKILL
         ready.forget()
@@ -110,11 +123,19 @@ def test_killed_a_hundred_times_it_comes_out_the_same() -> None:
         elif RUN.exists():
             shutil.rmtree(RUN)  # killed before it began
     steps = newest(RUN).saved.step
-    assert in_saves >= 5
-    assert steps >= 10
+    assert in_saves
+    assert steps >= 20
     training = a_run(f"steps({steps + 9})", every=100)
     assert ended(forked(training, RUN)) == 0
     assert ended(forked(training, Path("whole"))) == 0
+
+
+@pytest.mark.slow
+def test_killed_a_hundred_times_it_comes_out_the_same() -> None:
+    command = "from tests.training.test_killed import kill_a_hundred_times as k; k()"
+    subprocess.run(
+        [sys.executable, "-c", command], env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600, check=True
+    )
     assert everything(RUN) == everything(Path("whole"))
     assert not list(RUN.rglob("*.part"))
 
