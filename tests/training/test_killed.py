@@ -107,7 +107,9 @@ def kill_a_hundred_times() -> None:
         before = Checkpoints(RUN).paths()[:1]
         child = forked(endless, RUN)
         if kills % 4 == 0:
-            until(lambda: Checkpoints(RUN).paths()[:1] != before)  # a step further, however slow this machine is
+            until(
+                lambda old=before: Checkpoints(RUN).paths()[:1] != old
+            )  # a step further, however slow this machine is
         elif kills % 4 == 1:
             until(lambda: any((RUN / "checkpoints").glob("*.part")))
         elif kills % 4 == 2:
