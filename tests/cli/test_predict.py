@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from alexnet_ir.dsl.model import Choice, load, read_source
 from alexnet_ir.ir.op import Array
 from alexnet_ir.setup import setup_of
 from alexnet_ir.training.step import Predictor
-from alexnet_ir.training.weights import read_weights
+from alexnet_ir.training.weights import read_weights, write_weights
 
 from .conftest import Run
 
@@ -172,6 +173,14 @@ def test_one_bad_file_and_nothing_is_done(run: Run, runs: Path, photographs: lis
         assert done.err.startswith(f"error: {bad}: {why}")
         assert done.err.count("error") == 1
     assert not Path("f.npy").exists()
+
+
+def test_weights_that_do_not_say_the_size_of_images(run: Run, runs: Path, photographs: list[str]) -> None:
+    saved = read_weights(runs / "colour" / "final.safetensors")
+    write_weights(Path("older.safetensors"), replace(saved, stored=None))
+    found = run("predict", "older.safetensors", photographs[0])
+    assert found.code == 1
+    assert "older.safetensors: an older file, which does not say" in found.err
 
 
 def test_a_net_whose_images_no_file_has(run: Run, photographs: list[str]) -> None:

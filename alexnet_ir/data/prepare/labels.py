@@ -18,6 +18,7 @@ LABEL_LISTS = (
     f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt",
 )
 LISTS = (
+    "as downloaded they are in ILSVRC2012_devkit_t12.tar.gz: unpack it beside the images",
     "--labels FILE names a list: Caffe's val.txt, Kaggle's LOC_val_solution.csv, the devkit's ground truth beside its "
     "meta.mat, or lines `NAME WNID`",
 )
