@@ -95,7 +95,8 @@ class TrainingRun:
         """Take the run up in its folder from the checkpoint that it was restored from; `changes` are what is new."""
         self._open(folder, environment)
         self.saver.checkpoints.tidy(self.step.steps)
-        put_aside(folder.path / FINAL)  # of a run that was finished
+        if self.progress.finished:  # and its end was moved
+            put_aside(folder.path / FINAL)
         name = self.saver.checkpoints.path(self.step.steps).name
         folder.log("resume", self.step.steps, checkpoint=name, changes=dict(changes))
         if changes:
@@ -254,10 +255,11 @@ class TrainingRun:
             self.folder.log(
                 "final", self.step.steps, center=center, ten_crop=ten_crop, images=last.eval_images, reason=reason
             )
-        self.progress.finished = self.step.steps
-        self.saver.write(final=True)
+        self.saver.write_final()
         for observer in self.observers:
             observer.at_end(self)
+        self.progress.finished = self.step.steps
+        self.saver.write()
 
     # --- what observers may ask ---------------------------------------------------------------------------------------
 

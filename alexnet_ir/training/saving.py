@@ -47,17 +47,19 @@ class Saver:
         except OSError as failure:
             self._run.warn(f"{_why(failure)}; what is saved is step {self.saved_step}")
 
-    def write(self, best: float | None = None, *, final: bool = False) -> None:
-        """A checkpoint of the run as it is; before it its weights alone, where they are the final ones, or `best` is
-        their error and none before them had a lower one. OSError where it cannot be written."""
+    def write_final(self) -> None:
+        """The weights that the run ends with. OSError where they cannot be written."""
+        write_weights(self._run.folder.path / FINAL, self._weights(self._states()))
+
+    def write(self, best: float | None = None) -> None:
+        """A checkpoint of the run as it is; before it its weights alone where `best` is their error, and none before
+        them had a lower one. OSError where it cannot be written."""
         run = self._run
         states = self._states()
         weights = self._weights(states)
         if best is not None:
             write_weights(run.folder.path / BEST, weights)
             run.progress.best = best
-        if final:
-            write_weights(run.folder.path / FINAL, weights)
         slots = {name: value for name, value in states.items() if name not in weights.tensors}
         self.checkpoints.save(
             Checkpoint(

@@ -262,6 +262,24 @@ def test_an_older_checkpoint_can_be_gone_on_from(begun: Callable[[int], None]) -
     assert (RUN / "final.safetensors.aside").exists()
 
 
+def test_what_a_kill_took_of_the_end_is_made_up_for() -> None:
+    class Killed(Observer):
+        def at_end(self, run: TrainingRun) -> None:
+            assert (RUN / "final.safetensors").exists()
+            run.is_whole = False  # so that it is left as by a kill
+            raise KeyboardInterrupt
+
+    assert main([*TRAIN, "--run-dir", "whole"]) == 0
+    training = TrainingRun(load(read_source(Path("model.alx"))), setup_of("cpu"), observers=[Killed()])
+    with closing(RunFolder.create(RUN, TINY)) as folder:
+        training.begin(folder, {})
+        with pytest.raises(KeyboardInterrupt):
+            training.run(show_progress=False)
+    assert main(["train", "--resume"]) == 0
+    assert everything(RUN) == everything(Path("whole"))
+    assert (RUN / "report.html").exists()
+
+
 def test_nobody_who_reads_what_it_says_ends_no_run() -> None:
     process = subprocess.Popen([sys.executable, "-m", "alexnet_ir", *TRAIN], stdout=-1, stderr=-1)
     assert process.stdout is not None
