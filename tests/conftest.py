@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from hypothesis import settings
 # There is a process for every core already; NumPy's products would start as many threads again in each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is expected is what a machine without a GPU says
+
+# What is run behind `nohup` or `&` inherits that it ignores these; tests send them.
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (getattr(signal, "SIGHUP", None), signal.SIG_DFL)):
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 # Time never decides a test. Random ones try other examples each time, but where a run is to be repeatable.
 settings.register_profile("untimed", deadline=None)
