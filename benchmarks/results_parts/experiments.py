@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 SEEDS = (0, 1, 2)
-BUDGET = 10
+BUDGET = 20
 """Epochs of every arm of cifar-small.alx, as that file says."""
 CAP = 20
 """Epochs after which a race to a training error is given up."""
