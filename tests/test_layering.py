@@ -13,6 +13,9 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 FOLDERS = {name: ROOT / folder for name, folder in PROJECT["package-dir"].items()}
 
+OUTERMOST = (
+    "cli", "report", "figures", "dense", "summary", "difference", "drawing", "pictures", "api", "__init__", "__main__",
+)  # fmt: skip
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("diagnostics", "durable", "philox", "version"),
     ("ir",),
@@ -21,37 +24,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("setup", "placement", "measure", "functional"),
     ("compiler",),
     ("data", "training", "examples"),
-    (
-        "cli",
-        "report",
-        "figures",
-        "dense",
-        "summary",
-        "difference",
-        "drawing",
-        "pictures",
-        "api",
-        "__init__",
-        "__main__",
-    ),
+    OUTERMOST,
 )
 """From the bottom up. A layer's rooms may read those below; rooms of one layer must not know each other, but for:"""
-TOGETHER = {
-    ("data", "training"),
-    (
-        "cli",
-        "report",
-        "figures",
-        "dense",
-        "summary",
-        "difference",
-        "drawing",
-        "pictures",
-        "api",
-        "__init__",
-        "__main__",
-    ),
-}
+TOGETHER = {("data", "training"), OUTERMOST}
 OPTIONAL = {"cupy", "sklearn", "torch", "PIL", "simplejpeg", "matplotlib", "tensorboardX"}
 """What is imported where it is used, because it need not be there."""
 

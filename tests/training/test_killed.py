@@ -29,13 +29,8 @@ from .runs import SETTINGS, TRAIN, everything, newest
 if os.name != "posix":
     pytest.skip("kills processes", allow_module_level=True)
 RUN = Path("runs/model-1")
+pytestmark = pytest.mark.usefixtures("model")
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("model.alx").write_text(TINY)
 
 
 class Ready(Observer):

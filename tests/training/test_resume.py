@@ -32,14 +32,7 @@ from .runs import SETTINGS, TRAIN, bits, everything, lines, newest
 if os.name != "posix":
     pytest.skip("sends signals", allow_module_level=True)
 RUN = Path("runs/model-1")
-
-
-@pytest.fixture(autouse=True)
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "model.alx"
-    path.write_text(TINY)
-    return path
+pytestmark = pytest.mark.usefixtures("model")
 
 
 @pytest.fixture

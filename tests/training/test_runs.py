@@ -17,13 +17,7 @@ from alexnet_ir.cli.main import main
 from .models import TINY
 from .runs import TRAIN
 
-
-@pytest.fixture(autouse=True)
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "model.alx"
-    path.write_text(TINY)
-    return path
+pytestmark = pytest.mark.usefixtures("model")
 
 
 def lines(path: str) -> list[dict[str, object]]:
