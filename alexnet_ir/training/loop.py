@@ -50,7 +50,7 @@ class Options:
 
 class TrainingRun:
     """One run. It is made, then begun in a new folder or taken up in its own, then run to its end. AlexnetError where
-    the recipe asks for what nothing runs yet, or the data is not there; nothing is written before that is known."""
+    the data is not there or does not suit the net; nothing is written before that is known."""
 
     folder: RunFolder
     saver: Saver

@@ -11,8 +11,8 @@ from alexnet_ir.training.diagnosis.divergence import explain
 from alexnet_ir.training.evaluate import ranks
 from alexnet_ir.training.step import TrainingStep
 
-STEPS, EVERY = 200, 10
-"""How long it is tried unless somebody says otherwise, and how often it is looked at."""
+EVERY = 10
+"""Steps from one look to the next."""
 
 
 @dataclass(frozen=True)
